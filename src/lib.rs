@@ -1,0 +1,6 @@
+//! tarsql: tar archives in object storage as SQL tables.
+
+pub mod error;
+pub mod stats;
+
+pub use error::{Error, ErrorKind, Result};
