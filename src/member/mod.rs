@@ -1,13 +1,88 @@
 //! Content becomes rows: one decoder per record format, all behind one small trait.
 
+pub(crate) mod avro;
+mod column;
+pub(crate) mod content;
+pub(crate) mod csv;
+pub(crate) mod json;
+pub(crate) mod lines;
+pub(crate) mod rows;
+pub(crate) mod unite;
+pub(crate) mod utf8;
+
+use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{OnBadRow, OnInvalidUtf8};
 use crate::stats::Stats;
+
+/// What a row is: the values of the option `format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum MemberFormat {
+    /// A row is a member, with `content`.
+    #[default]
+    Members,
+    /// A row is a file member, with its `text`.
+    Text,
+    /// A row is a line of a file member.
+    Lines,
+    /// A row is a CSV record.
+    Csv,
+    /// A row is a record of tab-separated values.
+    Tsv,
+    /// A row is a JSON document.
+    Json,
+    /// A row is an Avro record.
+    Avro,
+}
+
+impl MemberFormat {
+    /// All formats there are.
+    pub const ALL: [Self; 7] =
+        [Self::Members, Self::Text, Self::Lines, Self::Csv, Self::Tsv, Self::Json, Self::Avro];
+
+    /// Formats that have a name but can't be read yet.
+    const NOT_YET: [&'static str; 3] = ["parquet", "arrow", "webdataset"];
+
+    /// The value as SQL spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Members => "members",
+            Self::Text => "text",
+            Self::Lines => "lines",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Json => "json",
+            Self::Avro => "avro",
+        }
+    }
+
+    /// True where a row is a record of a member, and the columns are the records'.
+    pub const fn is_record(self) -> bool {
+        matches!(self, Self::Csv | Self::Tsv | Self::Json | Self::Avro)
+    }
+}
+
+impl FromStr for MemberFormat {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let name = text.to_ascii_lowercase();
+        if let Some(format) = Self::ALL.into_iter().find(|format| format.as_str() == name) {
+            return Ok(format);
+        }
+        let known = Self::ALL.map(|format| format!("'{}'", format.as_str())).join(", ");
+        if Self::NOT_YET.contains(&name.as_str()) {
+            return Err(Error::new(ErrorKind::NotYet, format!("format '{name}' can't be read yet: it is one of {known}")));
+        }
+        Err(Error::new(ErrorKind::Option, format!("option 'format' can't be '{text}': it is one of {known}")))
+    }
+}
 
 /// What a record decoder is told, whatever its format.
 #[derive(Debug, Clone)]
@@ -51,6 +126,12 @@ pub(crate) trait RecordDecoder: Send {
     /// # Errors
     /// As [`RecordDecoder::decode`]; also where the content ends inside a container or document.
     fn finish(&mut self) -> Result<()>;
+
+    /// Says that the content is damaged from here on: complete records come out, a record that was cut does not.
+    ///
+    /// # Errors
+    /// As [`RecordDecoder::decode`], for the complete records.
+    fn abandon(&mut self) -> Result<()>;
 
     /// Takes the next finished batch, if there is one. Before `finish`, only full batches need to come out.
     fn next_records(&mut self) -> Option<Records>;

@@ -1,1 +1,103 @@
-fn main(){}
+//! The `tarsql` program: SQL over tar archives as a REPL, a one-shot command or a script runner.
+//!
+//! `main` turns arguments into a session and a mode, and a mode's ending into an exit status; it decides nothing else.
+//! Results go to stdout and everything else to stderr: nothing here prints but through [`console::Console`].
+
+mod args;
+mod cell;
+mod command;
+mod console;
+mod exec;
+mod failure;
+mod highlight;
+mod print;
+mod progress;
+mod repl;
+mod run;
+mod script;
+mod session;
+mod signal;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::args::{Args, Source};
+use crate::console::Console;
+use crate::exec::Ending;
+use crate::failure::Failure;
+use crate::script::Script;
+use crate::session::Session;
+use crate::signal::Signals;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long what a cancelled statement has started may take to clean up before the process ends without it.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    let args = Args::from_command_line();
+    match run(&args) {
+        Ok(Ending::Complete) => ExitCode::SUCCESS,
+        Ok(Ending::Skipped) => ExitCode::from(3),
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                console::complain(&message);
+            }
+            ExitCode::from(failure.exit_status())
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<Ending, Failure> {
+    let sources = read_sources(args)?;
+    if let Some(directory) = &args.data_path {
+        std::env::set_current_dir(directory)
+            .map_err(|error| Failure::Usage(format!("--data-path '{}': {error}", directory.display())))?;
+    }
+    let mut console = Console::new(args);
+    let runtime = runtime(args)?;
+    let result = mode(args, sources, &runtime, &mut console);
+    runtime.shutdown_timeout(SHUTDOWN_GRACE);
+    result
+}
+
+fn mode(args: &Args, sources: Vec<Source>, runtime: &Runtime, console: &mut Console) -> Result<Ending, Failure> {
+    let session = {
+        let _entered = runtime.enter();
+        Session::new(args)?
+    };
+    if sources.is_empty() {
+        return repl::run(&session, console, runtime);
+    }
+    // All of them are checked before the first one runs: a misspelt variable must not surface after an hour of COPY.
+    let scripts = sources
+        .into_iter()
+        .map(|source| Script::new(source.name, &source.text, &session.variables, &session.dialect()))
+        .collect::<Result<Vec<_>, _>>()?;
+    runtime.block_on(async {
+        let mut signals = Signals::all().map_err(Failure::signals)?;
+        signal::end_the_process_after(SHUTDOWN_GRACE).map_err(Failure::signals)?;
+        exec::run_scripts(&session, console, &scripts, &mut signals).await
+    })
+}
+
+/// The text of every `-c` and `-f`, in the order of the command line; all of stdin if there are none and it is no
+/// terminal; nothing for the REPL.
+fn read_sources(args: &Args) -> Result<Vec<Source>, Failure> {
+    if args.inputs.is_empty() && !std::io::stdin().is_terminal() {
+        return Ok(vec![args::Input::File("-".into()).read()?]);
+    }
+    args.inputs.iter().map(args::Input::read).collect()
+}
+
+fn runtime(args: &Args) -> Result<Runtime, Failure> {
+    Builder::new_multi_thread()
+        .worker_threads(args.threads())
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Usage(format!("can't start {} threads: {error}", args.threads())))
+}

@@ -1,0 +1,368 @@
+//! The loop: fetch, decompress, parse. The only place where the three meet.
+//!
+//! [`ArchiveReader`] walks one archive from its first header to its end. Between two members it holds a piece of the
+//! stream and nothing else; content comes out piece by piece, and content that nobody takes is skipped, over a plain
+//! tar without being fetched where that is cheaper.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::compression::{Compression, Decompressor, decompressor};
+use crate::error::{Error, ErrorKind, Result};
+use crate::stats::Stats;
+use crate::store::ObjectReader;
+use crate::tar::{self, Expander, Limits, Member, Parser, Piece, Step, Trailer};
+
+/// Bytes that a decompressor puts out at a time.
+pub(crate) const BLOCK_BYTES: usize = 1 << 20;
+
+/// Memory that one decompressor may take for its window and dictionaries: xz -9 wants 65 MiB, zstd --long=27 128 MiB.
+pub(crate) const DECOMPRESSOR_BYTES_MAX: u64 = 1 << 30;
+
+/// Zeros that a hole of a sparse member is given out in.
+const HOLE_BYTES_MAX: usize = 256 << 10;
+
+/// What was found at the end of an archive.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ArchiveEnd {
+    /// What stood behind the last member.
+    pub(crate) trailer: Trailer,
+    /// Bytes of the tar stream that headers, content, padding and trailer add up to.
+    pub(crate) accounted_bytes: u64,
+    /// Length of the tar stream.
+    pub(crate) length_bytes: u64,
+}
+
+/// What [`ArchiveReader::next_member`] found.
+pub(crate) enum NextMember {
+    /// A member; its content can be read.
+    Member(Box<Member>),
+    /// The end of the archive.
+    End(ArchiveEnd),
+}
+
+/// One archive, read member by member.
+pub(crate) struct ArchiveReader {
+    url: Arc<str>,
+    stream: TarStream,
+    parser: Parser,
+    member: Option<OpenMember>,
+    /// The member before the header that is read next.
+    skipped: Option<OpenMember>,
+    /// See [`ArchiveEnd::accounted_bytes`].
+    accounted_bytes: u64,
+    stats: Arc<Stats>,
+}
+
+/// The member whose content is being read.
+struct OpenMember {
+    path: String,
+    offset: u64,
+    stored_size: u64,
+    stored_left: u64,
+    padding: u64,
+    expander: Option<Expander>,
+}
+
+impl ArchiveReader {
+    /// Opens the archive behind `reader`; `compression` says what it is compressed with, or nothing: then a valid tar
+    /// header decides for plain tar, and magic bytes for the rest.
+    ///
+    /// # Errors
+    /// The first bytes can't be fetched.
+    pub(crate) async fn open(
+        url: Arc<str>,
+        reader: ObjectReader,
+        compression: Option<Compression>,
+        stats: Arc<Stats>,
+    ) -> Result<Self> {
+        let stream = TarStream::open(reader, compression, Arc::clone(&stats))
+            .await
+            .map_err(|error| error.in_archive(url.as_ref()))?;
+        stats.archives_opened.add(1);
+        Ok(Self { url, stream, parser: Parser::new(Limits::default()), member: None, skipped: None, accounted_bytes: 0, stats })
+    }
+
+    /// The next member, after skipping what is left of the one before.
+    ///
+    /// # Errors
+    /// With archive and offset where the archive is damaged or truncated, or can't be fetched.
+    pub(crate) async fn next_member(&mut self) -> Result<NextMember> {
+        self.skip_content().await?;
+        let member = self.parse().await.map_err(|error| error.in_archive(self.url.as_ref()))?;
+        let Some(member) = member else { return self.end().map(NextMember::End) };
+        self.stats.members_scanned.add(1);
+        self.member = Some(OpenMember::new(&member));
+        Ok(NextMember::Member(member))
+    }
+
+    /// The next piece of the current member's content, holes of sparse members as zeros; `None` where it ends.
+    ///
+    /// # Errors
+    /// The archive ends within the content, can't be fetched, or is damaged.
+    pub(crate) async fn next_content(&mut self) -> Result<Option<Bytes>> {
+        let Some(member) = &mut self.member else { return Ok(None) };
+        let piece = loop {
+            break match member.expander.as_ref().map_or(Piece::Data(member.stored_left), Expander::next) {
+                Piece::Data(0) | Piece::End => None,
+                Piece::Hole(bytes) => {
+                    let bytes = bytes.min(HOLE_BYTES_MAX as u64);
+                    member.advance(bytes);
+                    Some(BytesMut::zeroed(usize::try_from(bytes).unwrap_or(HOLE_BYTES_MAX)).freeze())
+                }
+                Piece::Data(bytes) => match self.stream.fill().await {
+                    Ok(true) => {
+                        let piece = self.stream.take(bytes.min(member.stored_left));
+                        if piece.is_empty() {
+                            continue;
+                        }
+                        member.stored_left -= piece.len() as u64;
+                        member.advance(piece.len() as u64);
+                        self.accounted_bytes += piece.len() as u64;
+                        Some(piece)
+                    }
+                    Ok(false) => return Err(member.truncated(self.stream.position, member.stored_left).in_archive(self.url.as_ref())),
+                    Err(error) => return Err(member.locate(error).in_archive(self.url.as_ref())),
+                },
+            };
+        };
+        Ok(piece)
+    }
+
+    /// Bytes of the object that were looked at or hopped over so far.
+    pub(crate) fn object_position(&self) -> u64 {
+        self.stream.reader.position()
+    }
+
+    /// Puts the member at hand and this archive into `error`.
+    pub(crate) fn locate(&self, error: Error) -> Error {
+        match &self.member {
+            Some(member) => member.locate(error),
+            None => error,
+        }
+        .in_archive(self.url.as_ref())
+    }
+
+    async fn skip_content(&mut self) -> Result<()> {
+        let Some(member) = self.member.take() else { return Ok(()) };
+        let bytes = member.stored_left.saturating_add(member.padding);
+        let skipped = self.stream.skip(bytes).await;
+        let skipped = skipped.map_err(|error| member.locate(error).in_archive(self.url.as_ref()))?;
+        self.accounted_bytes += skipped;
+        self.skipped = Some(member);
+        self.check_skipped(bytes - skipped)
+    }
+
+    /// Whether the member that was skipped last was all there.
+    fn check_skipped(&self, missing: u64) -> Result<()> {
+        match &self.skipped {
+            Some(member) if missing > 0 => {
+                let end = self.stream.position - self.stream.overshot();
+                Err(member.truncated(end, missing.saturating_sub(member.padding)).in_archive(self.url.as_ref()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn parse(&mut self) -> Result<Option<Box<Member>>> {
+        loop {
+            if !self.stream.fill().await.map_err(|error| error.at(self.parser.offset()))? {
+                return self.check_skipped(self.stream.overshot()).map(|()| None);
+            }
+            let (consumed, step) = self.parser.parse(&self.stream.current)?;
+            self.stream.advance(consumed);
+            self.accounted_bytes += consumed as u64;
+            if let Step::Member(member) = step {
+                return Ok(Some(member));
+            }
+        }
+    }
+
+    /// Promise 1: what was looked at adds up to what there was.
+    fn end(&mut self) -> Result<ArchiveEnd> {
+        let trailer = self.parser.finish().map_err(|error| error.in_archive(self.url.as_ref()))?;
+        let end = ArchiveEnd { trailer, accounted_bytes: self.accounted_bytes, length_bytes: self.stream.position };
+        if end.accounted_bytes != end.length_bytes {
+            let message = format!(
+                "{} of {} bytes are accounted for: please report this archive as a bug",
+                end.accounted_bytes, end.length_bytes
+            );
+            return Err(Error::new(ErrorKind::Archive, message).in_archive(self.url.as_ref()));
+        }
+        self.stats.archives_finished.add(1);
+        self.stats.tar_bytes.add(end.accounted_bytes);
+        Ok(end)
+    }
+}
+
+impl OpenMember {
+    fn new(member: &Member) -> Self {
+        Self {
+            path: member.path_lossy().into_owned(),
+            offset: member.offset,
+            stored_size: member.stored_size,
+            stored_left: member.stored_size,
+            padding: member.padding(),
+            expander: member.sparse.clone().map(Expander::new),
+        }
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        if let Some(expander) = &mut self.expander {
+            expander.advance(bytes);
+        }
+    }
+
+    fn truncated(&self, position: u64, missing: u64) -> Error {
+        let got = self.stored_size - missing.min(self.stored_size);
+        let message = if missing == 0 {
+            format!("the archive is truncated: it ends at byte {position}, in the padding behind the content")
+        } else {
+            format!("the archive is truncated: it ends at byte {position}, after {got} of {} bytes of content", self.stored_size)
+        };
+        self.locate(Error::new(ErrorKind::Archive, message))
+    }
+
+    fn locate(&self, error: Error) -> Error {
+        error.in_member(self.path.as_str()).at(self.offset)
+    }
+}
+
+/// The uncompressed bytes of an archive, in order.
+struct TarStream {
+    reader: ObjectReader,
+    inflater: Option<Inflater>,
+    /// What has arrived and was not consumed.
+    current: Bytes,
+    /// Where `current` begins in the stream.
+    position: u64,
+    stats: Arc<Stats>,
+}
+
+/// A decompressor and what it has still to read.
+struct Inflater {
+    decompressor: Box<dyn Decompressor>,
+    input: Bytes,
+    input_ended: bool,
+}
+
+impl TarStream {
+    async fn open(mut reader: ObjectReader, compression: Option<Compression>, stats: Arc<Stats>) -> Result<Self> {
+        let head = read_head(&mut reader).await?;
+        let compression = compression.unwrap_or_else(|| detect(&head));
+        if compression == Compression::None {
+            return Ok(Self { reader, inflater: None, current: head, position: 0, stats });
+        }
+        let decompressor = decompressor(compression, DECOMPRESSOR_BYTES_MAX)?;
+        let inflater = Some(Inflater { decompressor, input: head, input_ended: false });
+        Ok(Self { reader, inflater, current: Bytes::new(), position: 0, stats })
+    }
+
+    /// Makes `current` hold something; false at the end of the stream.
+    async fn fill(&mut self) -> Result<bool> {
+        while self.current.is_empty() {
+            // A long run of skipped bytes must not keep the thread from its other tasks.
+            tokio::task::consume_budget().await;
+            let next = match &mut self.inflater {
+                None => self.reader.next().await?,
+                Some(inflater) => inflater.next(&mut self.reader, &self.stats).await?,
+            };
+            match next {
+                Some(next) => self.current = next,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// At most `bytes` of what is there.
+    fn take(&mut self, bytes: u64) -> Bytes {
+        let count = usize::try_from(bytes).unwrap_or(usize::MAX).min(self.current.len());
+        self.position += count as u64;
+        self.current.split_to(count)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.take(count as u64);
+    }
+
+    /// Bytes that were skipped but turned out not to be there, once `fill` has found the end.
+    fn overshot(&self) -> u64 {
+        if self.inflater.is_some() { 0 } else { self.position.saturating_sub(self.reader.position()) }
+    }
+
+    /// Leaves out the next `bytes`; says how many there were.
+    async fn skip(&mut self, bytes: u64) -> Result<u64> {
+        let mut left = bytes - self.take(bytes).len() as u64;
+        if left > 0 && self.inflater.is_none() {
+            // Whether the object reaches that far is known only when more is asked of it: see `overshot`.
+            self.reader.skip(left);
+            self.position += left;
+            left = 0;
+        }
+        while left > 0 && self.fill().await? {
+            left -= self.take(left).len() as u64;
+        }
+        Ok(bytes - left)
+    }
+}
+
+impl Inflater {
+    async fn next(&mut self, reader: &mut ObjectReader, stats: &Stats) -> Result<Option<Bytes>> {
+        let mut block = BytesMut::zeroed(BLOCK_BYTES);
+        loop {
+            if self.input.is_empty() && !self.input_ended {
+                match reader.next().await? {
+                    Some(input) => self.input = input,
+                    None => self.input_ended = true,
+                }
+            }
+            let start = Instant::now();
+            let written = self.decompress(&mut block)?;
+            stats.decompress_nanos.add_elapsed(start);
+            if written > 0 {
+                stats.bytes_decompressed.add(written as u64);
+                block.truncate(written);
+                return Ok(Some(block.freeze()));
+            }
+            if self.input_ended {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn decompress(&mut self, block: &mut [u8]) -> Result<usize> {
+        let mut written = 0;
+        while written < block.len() && !self.input.is_empty() {
+            let progress = self.decompressor.decompress(&self.input, &mut block[written..])?;
+            if progress.consumed == 0 && progress.written == 0 {
+                return Err(Error::new(ErrorKind::Compression, "the decompressor makes no progress"));
+            }
+            drop(self.input.split_to(progress.consumed));
+            written += progress.written;
+        }
+        if self.input_ended && written < block.len() {
+            written += self.decompressor.finish(&mut block[written..])?;
+        }
+        Ok(written)
+    }
+}
+
+/// The first bytes of the object: a whole header block, unless the object is shorter.
+async fn read_head(reader: &mut ObjectReader) -> Result<Bytes> {
+    let mut head = Bytes::new();
+    while head.len() < tar::BLOCK_LEN {
+        let Some(piece) = reader.next().await? else { break };
+        head = if head.is_empty() { piece } else { [head, piece].concat().into() };
+    }
+    Ok(head)
+}
+
+fn detect(head: &[u8]) -> Compression {
+    match head.get(..tar::BLOCK_LEN) {
+        Some(block) if tar::is_header(block) || tar::is_zero_block(block) => Compression::None,
+        _ => Compression::detect(head),
+    }
+}

@@ -1,0 +1,188 @@
+//! Builds the header columns of member rows, and repeats them for formats that make many rows of one member.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryViewBuilder, Int32Builder, Int64Builder, MapBuilder, StringBuilder, StringViewBuilder,
+    TimestampMicrosecondBuilder, UInt32Array,
+};
+use arrow::buffer::Buffer;
+use arrow::compute::take;
+use arrow::error::ArrowError;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::HeaderColumn;
+use crate::tar::Member;
+
+/// Bytes of content after which a batch is closed, however few rows it has.
+pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that one cell can hold: Arrow's views and Parquet's pages count them in 31 bits.
+pub(crate) const CELL_BYTES_MAX: u64 = i32::MAX as u64;
+
+/// Builds the asked-for header columns, one row a member.
+pub(crate) struct HeaderBuilder {
+    archive: Arc<str>,
+    columns: Vec<ColumnBuilder>,
+    rows: usize,
+}
+
+enum ColumnBuilder {
+    Text(HeaderColumn, StringViewBuilder),
+    Int64(HeaderColumn, Int64Builder),
+    Mode(Int32Builder),
+    Mtime(TimestampMicrosecondBuilder),
+    Pax(MapBuilder<StringBuilder, StringBuilder>),
+}
+
+impl HeaderBuilder {
+    pub(crate) fn new(archive: Arc<str>, columns: &[HeaderColumn]) -> Self {
+        Self { archive, columns: columns.iter().copied().map(ColumnBuilder::new).collect(), rows: 0 }
+    }
+
+    /// Rows appended since the last `finish`.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Appends the row of `member`.
+    ///
+    /// # Errors
+    /// A size or offset beyond `i64`, which no real archive has.
+    pub(crate) fn append(&mut self, member: &Member) -> Result<()> {
+        for column in &mut self.columns {
+            column.append(&self.archive, member)?;
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// The columns of the rows so far; the builder begins anew.
+    pub(crate) fn finish(&mut self) -> Vec<ArrayRef> {
+        self.rows = 0;
+        self.columns.iter_mut().map(ColumnBuilder::finish).collect()
+    }
+}
+
+impl ColumnBuilder {
+    fn new(column: HeaderColumn) -> Self {
+        use HeaderColumn as C;
+        match column {
+            // Few different values in many rows: views into one copy of each.
+            C::Archive | C::Type | C::Uname | C::Gname => {
+                Self::Text(column, StringViewBuilder::new().with_deduplicate_strings())
+            }
+            C::Path | C::Linkname => Self::Text(column, StringViewBuilder::new()),
+            C::Size | C::Uid | C::Gid | C::DataOffset => Self::Int64(column, Int64Builder::new()),
+            C::Mode => Self::Mode(Int32Builder::new()),
+            C::Mtime => Self::Mtime(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
+            C::Pax => Self::Pax(MapBuilder::new(None, StringBuilder::new(), StringBuilder::new())),
+        }
+    }
+
+    fn append(&mut self, archive: &str, member: &Member) -> Result<()> {
+        use HeaderColumn as C;
+        match self {
+            Self::Text(C::Archive, builder) => builder.append_value(archive),
+            Self::Text(C::Path, builder) => builder.append_value(member.path_lossy()),
+            Self::Text(C::Type, builder) => builder.append_value(member.member_type.as_str()),
+            Self::Text(column, builder) => {
+                let bytes = match column {
+                    C::Uname => &member.uname,
+                    C::Gname => &member.gname,
+                    _ => &member.linkname,
+                };
+                builder.append_option((!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes)));
+            }
+            Self::Int64(column, builder) => builder.append_value(match column {
+                C::Size => to_i64(member.size, "size")?,
+                C::DataOffset => to_i64(member.data_offset, "data offset")?,
+                C::Uid => member.uid,
+                _ => member.gid,
+            }),
+            Self::Mode(builder) => builder.append_value(i32::try_from(member.mode).unwrap_or(i32::MAX)),
+            Self::Mtime(builder) => builder.append_option(member.mtime_micros),
+            Self::Pax(builder) => {
+                for (key, value) in &member.pax {
+                    builder.keys().append_value(key);
+                    builder.values().append_value(value);
+                }
+                builder.append(!member.pax.is_empty()).map_err(internal)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Text(_, builder) => Arc::new(builder.finish()),
+            Self::Int64(_, builder) => Arc::new(builder.finish()),
+            Self::Mode(builder) => Arc::new(builder.finish()),
+            Self::Mtime(builder) => Arc::new(builder.finish()),
+            Self::Pax(builder) => Arc::new(builder.finish()),
+        }
+    }
+}
+
+/// The content column of the member table: one cell a member.
+pub(crate) struct ContentBuilder {
+    builder: BinaryViewBuilder,
+    bytes: usize,
+}
+
+/// Content from this size on gets a block of its own instead of a copy into a shared one.
+const OWN_BLOCK_BYTES_MIN: usize = 64 << 10;
+
+impl ContentBuilder {
+    pub(crate) fn new() -> Self {
+        Self { builder: BinaryViewBuilder::new().with_fixed_block_size(1 << 20), bytes: 0 }
+    }
+
+    /// Bytes appended since the last `finish`.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn append(&mut self, content: Vec<u8>) -> Result<()> {
+        self.bytes += content.len();
+        if content.len() < OWN_BLOCK_BYTES_MIN {
+            self.builder.append_value(content);
+            return Ok(());
+        }
+        let length = u32::try_from(content.len()).map_err(|_| cell_too_large(content.len() as u64))?;
+        let block = self.builder.append_block(Buffer::from_vec(content));
+        self.builder.try_append_view(block, 0, length).map_err(internal)
+    }
+
+    pub(crate) fn append_null(&mut self) {
+        self.builder.append_null();
+    }
+
+    pub(crate) fn finish(&mut self) -> ArrayRef {
+        self.bytes = 0;
+        Arc::new(self.builder.finish())
+    }
+}
+
+/// The error for a value that no cell can hold.
+pub(crate) fn cell_too_large(bytes: u64) -> Error {
+    Error::new(
+        ErrorKind::Limit,
+        format!("{bytes} bytes don't fit one value ({CELL_BYTES_MAX} bytes at most): leave the content out of the query"),
+    )
+}
+
+/// Repeats the only row of each column `rows` times.
+pub(crate) fn repeat(columns: &[ArrayRef], rows: usize) -> Result<Vec<ArrayRef>> {
+    let indices = UInt32Array::from(vec![0; rows]);
+    columns.iter().map(|column| take(column, &indices, None).map_err(internal)).collect()
+}
+
+fn to_i64(value: u64, what: &str) -> Result<i64> {
+    i64::try_from(value).map_err(|_| Error::new(ErrorKind::Limit, format!("{what} {value} is beyond 2^63")))
+}
+
+/// An arrow error that our own calls can't provoke; kept as an error all the same.
+pub(crate) fn internal(error: ArrowError) -> Error {
+    Error::new(ErrorKind::Member, "building a batch failed").caused_by(error)
+}

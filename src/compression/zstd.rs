@@ -1,0 +1,162 @@
+//! zstd (RFC 8878): frames in a row, skippable ones included, with windows as long as the memory limit allows.
+//!
+//! The library decodes; the first bytes of each frame are looked at here too, before it sees them, because it neither
+//! says how long a window it would have needed, nor which dictionary, nor where a frame began.
+
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+
+use super::{Place, Progress};
+use crate::error::{Error, ErrorKind, Result};
+
+const MAGIC: u32 = 0xfd2f_b528;
+const MAGIC_SKIPPABLE: u32 = 0x184d_2a50;
+
+/// Magic, descriptor, window descriptor, dictionary id (0 to 4) and content size (0 to 8).
+const HEADER_LEN_MAX: usize = 18;
+
+/// The window logarithms that the library knows.
+const WINDOW_LOG_MIN: u32 = 10;
+const WINDOW_LOG_MAX: u32 = if usize::BITS == 64 { 31 } else { 30 };
+
+/// The frames of one zstd stream.
+pub(super) struct Frames {
+    decoder: Decoder<'static>,
+    window_bytes_max: u64,
+    part: Part,
+    /// Where the frame began that is being read.
+    start: u64,
+    frames: u64,
+}
+
+enum Part {
+    Between,
+    /// In a frame, the beginning of which is still looked at.
+    Header {
+        head: [u8; HEADER_LEN_MAX],
+        length: usize,
+    },
+    Body,
+}
+
+impl Frames {
+    pub(super) fn new(memory_bytes_max: u64) -> Result<Self> {
+        let window_log_max = memory_bytes_max.checked_ilog2().unwrap_or_default().clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX);
+        let no_decoder = |error| Error::new(ErrorKind::Limit, "zstd decoder could not be set up").caused_by(error);
+        let mut decoder = Decoder::new().map_err(no_decoder)?;
+        decoder.set_parameter(DParameter::WindowLogMax(window_log_max)).map_err(no_decoder)?;
+        Ok(Self { decoder, window_bytes_max: 1 << window_log_max, part: Part::Between, start: 0, frames: 0 })
+    }
+
+    /// Judges as much of the frame header as `input` adds.
+    fn look(&mut self, place: Place, input: &[u8]) -> Result<()> {
+        if let Part::Between = self.part {
+            self.part = Part::Header { head: [0; HEADER_LEN_MAX], length: 0 };
+            self.start = place.offset;
+        }
+        let Part::Header { head, length } = &mut self.part else { return Ok(()) };
+        *length += super::copy_some(input, &mut head[*length..]);
+        let start = place.at(self.start);
+        match FrameHeader::read(&head[..*length]) {
+            FrameHeader::Unknown => Ok(()),
+            FrameHeader::NoFrame => Err(start.no_magic()),
+            FrameHeader::Skippable => {
+                self.part = Part::Body;
+                Ok(())
+            }
+            FrameHeader::Frame { window_bytes, dictionary_id } => {
+                if window_bytes > self.window_bytes_max {
+                    return Err(start.over_limit("window of the frame", Some(window_bytes), self.window_bytes_max));
+                }
+                if dictionary_id != 0 {
+                    let what = format!("its frame needs dictionary {dictionary_id}, and tarsql has no dictionaries");
+                    return Err(start.damaged(what));
+                }
+                self.part = Part::Body;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl super::Frames for Frames {
+    fn step(&mut self, place: Place, input: &[u8], output: &mut [u8]) -> Result<Progress> {
+        let between = matches!(self.part, Part::Between);
+        if between && input.is_empty() {
+            return Ok(Progress::default());
+        }
+        self.look(place, input)?;
+        let mut from = InBuffer::around(input);
+        let mut to = OutBuffer::around(output);
+        // Returns at the end of a frame at the latest, with 0 once all of it is written.
+        let result = self.decoder.run(&mut from, &mut to);
+        let progress = Progress { consumed: from.pos(), written: to.pos() };
+        // On an error the library does not say how far it came: this place is that of the piece, at most.
+        let hint = result.map_err(|error| {
+            let what = format_args!("invalid data or checksum there or behind it, in the frame from {}", self.start);
+            place.damaged(what).caused_by(error)
+        })?;
+        if hint == 0 {
+            self.frames += 1;
+            self.part = Part::Between;
+        }
+        Ok(progress)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.frames > 0 && matches!(self.part, Part::Between)
+    }
+}
+
+/// What the first bytes of a frame say (RFC 8878, 3.1.1.1).
+#[derive(Debug, PartialEq, Eq)]
+enum FrameHeader {
+    /// Too few bytes so far.
+    Unknown,
+    NoFrame,
+    Skippable,
+    Frame {
+        window_bytes: u64,
+        dictionary_id: u64,
+    },
+}
+
+impl FrameHeader {
+    fn read(head: &[u8]) -> Self {
+        let Some((magic, rest)) = head.split_first_chunk() else {
+            let begins = |magic: u32| magic.to_le_bytes()[..head.len()] == *head;
+            let may_be = begins(MAGIC) || (0..16).any(|low| begins(MAGIC_SKIPPABLE + low));
+            return if may_be { Self::Unknown } else { Self::NoFrame };
+        };
+        match u32::from_le_bytes(*magic) {
+            MAGIC => Self::read_descriptor(rest).unwrap_or(Self::Unknown),
+            magic if magic & !0xf == MAGIC_SKIPPABLE => Self::Skippable,
+            _ => Self::NoFrame,
+        }
+    }
+
+    fn read_descriptor(bytes: &[u8]) -> Option<Self> {
+        let (descriptor, mut rest) = bytes.split_first()?;
+        let single_segment = descriptor & 0b10_0000 != 0;
+        let mut window_bytes = 0;
+        if !single_segment {
+            let (window, behind) = rest.split_first()?;
+            let base = 1_u64 << (10 + (window >> 3));
+            window_bytes = base + base / 8 * u64::from(window & 0b111);
+            rest = behind;
+        }
+        let dictionary_id = take_number(&mut rest, [0, 1, 2, 4][usize::from(descriptor & 0b11)])?;
+        if single_segment {
+            // The content is its own window. Two-byte sizes are stored less 256.
+            let length = [1, 2, 4, 8][usize::from(descriptor >> 6)];
+            window_bytes = take_number(&mut rest, length)?.saturating_add(if length == 2 { 256 } else { 0 });
+        }
+        Some(Self::Frame { window_bytes, dictionary_id })
+    }
+}
+
+/// Takes a little-endian number of up to eight bytes.
+fn take_number(bytes: &mut &[u8], length: usize) -> Option<u64> {
+    let (number, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(number.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+}

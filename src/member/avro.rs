@@ -1,0 +1,322 @@
+//! `format = 'avro'`: a row is a record of an Avro object container file.
+//!
+//! The container is ours ([`container`], [`codec`]): it comes in pieces, may be damaged anywhere, and claims lengths.
+//! Records are arrow-avro's, whose reader gets the records of whole blocks as a container of one block. Small blocks are
+//! joined, as a reader costs more to make than they to read; if that fails they are read one by one, so that what is in
+//! front of the damage comes out.
+//!
+//! A block whose count and bytes disagree must not reach arrow-avro as it is: behind the last record its reader would look
+//! for the rest forever. It is told of more records than there can be instead, takes as many as the block has by its size
+//! of a batch, and has to find nothing then.
+//!
+//! Damage is the container's, so no policy for rows applies; values that the table's types can't hold are such rows.
+
+mod codec;
+mod columns;
+mod container;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod texts;
+
+use std::collections::VecDeque;
+use std::error::Error as StdError;
+use std::io::Read;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow_avro::reader::ReaderBuilder;
+
+use crate::batch::internal;
+use crate::error::{Error, ErrorKind, Result};
+use crate::member::avro::columns::Columns;
+use crate::member::avro::container::{BlockHead, Codec, Header};
+use crate::member::{RecordDecoder, RecordOptions, Records};
+use crate::policy::OnInvalidUtf8;
+
+/// Blocks are joined up to so many bytes.
+const JOINED_BYTES: usize = 1 << 20;
+
+/// The columns of the container whose beginning `sample` is, all of which may be NULL.
+///
+/// # Errors
+/// What is no container or holds no records, and a sample that ends inside the header.
+pub(crate) fn infer(sample: &[u8]) -> Result<Schema> {
+    let (mut header, _) = Header::parse(sample)?.ok_or_else(|| {
+        let what = format!("the header of the Avro container has more than the {} bytes that were looked at", sample.len());
+        Error::new(ErrorKind::Schema, what)
+    })?;
+    let schema = writer_schema(&mut header)?;
+    Ok(Schema::new(schema.fields().iter().map(|field| columns::plain(field)).collect::<Vec<_>>()))
+}
+
+/// The fields of the records as arrow-avro has them; the schema of `header` becomes one that it can read.
+fn writer_schema(header: &mut Header) -> Result<SchemaRef> {
+    let refused = |cause: Box<dyn StdError + Send + Sync>| {
+        Error::new(ErrorKind::Member, "the schema of the Avro container can't be read").caused_by(cause)
+    };
+    header.schema = schema::without_references(&header.schema).map_err(|cause| refused(cause.into()))?;
+    let container = container::header_bytes(header, Codec::Null);
+    let reader = ReaderBuilder::new().build(container.as_slice()).map_err(|cause| refused(cause.into()))?;
+    Ok(reader.schema())
+}
+
+/// Turns a container into rows.
+pub(crate) struct AvroDecoder {
+    options: RecordOptions,
+    /// Bytes that are no whole header or block yet.
+    pending: Vec<u8>,
+    /// How many bytes of the member are in front of them.
+    offset: u64,
+    open: Option<Open>,
+    /// Records in front of the blocks that wait.
+    records: i64,
+    ready: VecDeque<Records>,
+}
+
+/// What the header told.
+struct Open {
+    header: Header,
+    writer: SchemaRef,
+    columns: Columns,
+    blocks: Blocks,
+}
+
+/// Blocks that wait to be decoded, decompressed (but snappy's) and one behind the other.
+#[derive(Default)]
+struct Blocks {
+    bytes: Vec<u8>,
+    blocks: Vec<Block>,
+}
+
+struct Block {
+    /// Where in the member it begins.
+    offset: u64,
+    records: usize,
+    bytes: Range<usize>,
+}
+
+impl Blocks {
+    fn records(&self) -> usize {
+        self.blocks.iter().map(|block| block.records).sum()
+    }
+
+    /// Enough for a batch.
+    fn suffice(&self, codec: Codec, batch_size: usize) -> bool {
+        // A block of snappy has a checksum, and so has to be alone.
+        codec == Codec::Snappy || self.bytes.len() >= JOINED_BYTES || self.records() >= batch_size
+    }
+}
+
+impl AvroDecoder {
+    /// The columns are looked for when the header is there.
+    pub(crate) fn new(options: RecordOptions) -> Self {
+        Self { options, pending: Vec::new(), offset: 0, open: None, records: 0, ready: VecDeque::new() }
+    }
+
+    /// Takes what is complete off `pending`.
+    fn take_complete(&mut self) -> Result<()> {
+        let mut done = 0;
+        if self.open.is_none() {
+            let Some((mut header, bytes)) = Header::parse(&self.pending)? else { return Ok(()) };
+            let writer = writer_schema(&mut header)?;
+            let columns = Columns::new(&self.options, &writer)?;
+            self.open = Some(Open { header, writer, columns, blocks: Blocks::default() });
+            done = bytes;
+        }
+        let result = loop {
+            match self.take_block(done) {
+                Ok(0) => break Ok(()),
+                Ok(bytes) => done += bytes,
+                Err(error) => break Err(error),
+            }
+        };
+        self.pending.drain(..done);
+        self.offset += done as u64;
+        match result {
+            Ok(()) => Ok(()),
+            // The blocks in front of the damage are whole.
+            Err(error) => self.decode_blocks().and(Err(error)),
+        }
+    }
+
+    /// Takes the block at `start` of `pending`; says how many bytes it has, 0 if it isn't complete.
+    fn take_block(&mut self, start: usize) -> Result<usize> {
+        let Some(open) = &mut self.open else { return Ok(0) };
+        let offset = self.offset + start as u64;
+        let rest = &self.pending[start..];
+        let Some(head) = BlockHead::parse(rest).map_err(|what| bad_block(offset, &what))? else { return Ok(0) };
+        let Some(block) = rest.get(..head.block_bytes()) else { return Ok(0) };
+        let (block, sync) = block[head.head_bytes..].split_at(head.bytes);
+        if sync != open.header.sync {
+            return Err(bad_block(offset, "the sync marker behind it is not that of the header"));
+        }
+        let records = head.records;
+        let start = open.blocks.bytes.len();
+        if open.columns.needed.is_empty() {
+            // Counting takes no more than the count; only what is plainly impossible is refused.
+            if open.header.codec == Codec::Null && records > head.bytes && !open.only_nulls() {
+                return Err(bad_block(offset, &format!("{} bytes are less than {records} records", head.bytes)));
+            }
+        } else {
+            codec::decompress(open.header.codec, block, &mut open.blocks.bytes).map_err(|what| bad_block(offset, &what))?;
+        }
+        let bytes = start..open.blocks.bytes.len();
+        open.blocks.blocks.push(Block { offset, records, bytes });
+        if open.blocks.suffice(open.header.codec, self.options.batch_size) {
+            self.decode_blocks()?;
+        }
+        Ok(head.block_bytes())
+    }
+
+    fn decode_blocks(&mut self) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let Blocks { mut bytes, blocks } = std::mem::take(&mut open.blocks);
+        let records = blocks.iter().map(|block| block.records).sum();
+        let result = match open.decode(&bytes, records) {
+            Ok(batch) => self.emit(batch.as_ref(), records),
+            Err(_) => self.decode_one_by_one(&bytes, &blocks),
+        };
+        bytes.clear();
+        if let Some(open) = &mut self.open {
+            open.blocks.bytes = bytes;
+        }
+        result
+    }
+
+    fn decode_one_by_one(&mut self, bytes: &[u8], blocks: &[Block]) -> Result<()> {
+        for block in blocks {
+            let Some(open) = &self.open else { return Ok(()) };
+            let bytes = &bytes[block.bytes.clone()];
+            let batch = open.decode(bytes, block.records);
+            let batch = batch.or_else(|cause| match self.options.on_invalid_utf8 {
+                OnInvalidUtf8::Fail => Err(cause),
+                policy => open.decode_texts(bytes, block.records, policy).unwrap_or(Err(cause)),
+            });
+            let batch = batch.map_err(|cause| bad_block(block.offset, "its records can't be read").caused_by(cause))?;
+            self.emit(batch.as_ref(), block.records)?;
+        }
+        Ok(())
+    }
+
+    /// Cuts what was decoded into batches of about the same size; `None` is records of which nothing is needed.
+    fn emit(&mut self, decoded: Option<&RecordBatch>, records: usize) -> Result<()> {
+        let Some(open) = &self.open else { return Ok(()) };
+        let batches = records.div_ceil(self.options.batch_size.max(1));
+        for batch in 0..batches {
+            let (start, end) = (records * batch / batches, records * (batch + 1) / batches);
+            let first = self.records + 1;
+            self.records += i64::try_from(end - start).unwrap_or(i64::MAX);
+            let records = match decoded {
+                Some(decoded) => open.columns.convert(&decoded.slice(start, end - start), first, &self.options)?,
+                None => counted(first, end - start)?,
+            };
+            if records.batch.num_rows() > 0 {
+                self.ready.push_back(records);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RecordDecoder for AvroDecoder {
+    fn decode(&mut self, piece: &[u8]) -> Result<()> {
+        self.pending.extend_from_slice(piece);
+        self.take_complete()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.decode_blocks()?;
+        match &self.open {
+            None => Err(Error::new(ErrorKind::Member, "the content ends inside the header of the Avro container")),
+            Some(_) if self.pending.is_empty() => Ok(()),
+            Some(_) => Err(bad_block(self.offset, "the content ends inside it")),
+        }
+    }
+
+    fn abandon(&mut self) -> Result<()> {
+        self.decode_blocks()
+    }
+
+    fn next_records(&mut self) -> Option<Records> {
+        self.ready.pop_front()
+    }
+}
+
+impl Open {
+    /// The needed fields of `records` records that `bytes` hold, no more and no less; `None` if none is needed.
+    fn decode(&self, bytes: &[u8], records: usize) -> Result<Option<RecordBatch>, ArrowError> {
+        if self.columns.needed.is_empty() {
+            return Ok(None);
+        }
+        self.decode_as(&self.header, bytes, records).map(Some)
+    }
+
+    /// As [`Open::decode`], with texts that are not UTF-8 mended as `policy` says; `None` where that can't help.
+    fn decode_texts(
+        &self,
+        bytes: &[u8],
+        records: usize,
+        policy: OnInvalidUtf8,
+    ) -> Option<Result<Option<RecordBatch>, ArrowError>> {
+        let schema = texts::as_bytes(&self.header.schema)?;
+        let header = Header { schema, ..self.header.clone() };
+        let batch = self.decode_as(&header, bytes, records).ok()?;
+        let writer = self.writer.project(&self.columns.needed).ok()?;
+        Some(texts::from_bytes(&batch, &writer, policy).map(Some))
+    }
+
+    fn decode_as(&self, header: &Header, bytes: &[u8], records: usize) -> Result<RecordBatch, ArrowError> {
+        let needed = &self.columns.needed;
+        if bytes.is_empty() || records == 0 {
+            return self.decode_nothing(bytes, records);
+        }
+        let codec = if header.codec == Codec::Snappy { Codec::Snappy } else { Codec::Null };
+        let prefix = container::prefix(header, codec, bytes.len());
+        let source = || prefix.as_slice().chain(bytes).chain(header.sync.as_slice());
+        let builder = || ReaderBuilder::new().with_batch_size(records);
+        let all = needed.len() == self.writer.fields().len();
+        let projected = if all { None } else { builder().with_projection(needed.clone()).build(source()).ok() };
+        let (mut reader, all) = match projected {
+            Some(reader) => (reader, false),
+            // A type that is named in a field that is left out is missing where another field uses it.
+            None => (builder().build(source())?, true),
+        };
+        let batch = reader.next().transpose()?.filter(|batch| batch.num_rows() == records);
+        let batch = batch.ok_or_else(|| ArrowError::AvroError(format!("there are less than {records} records")))?;
+        if reader.next().is_some() {
+            return Err(ArrowError::AvroError(format!("there are more than {records} records")));
+        }
+        if all { batch.project(needed) } else { Ok(batch) }
+    }
+
+    /// Whether records take no bytes.
+    fn only_nulls(&self) -> bool {
+        self.writer.fields().iter().all(|field| *field.data_type() == DataType::Null)
+    }
+
+    /// Without bytes there is nothing but nulls, and without records there must be no bytes.
+    fn decode_nothing(&self, bytes: &[u8], records: usize) -> Result<RecordBatch, ArrowError> {
+        if !bytes.is_empty() || (records > 0 && !self.only_nulls()) {
+            return Err(ArrowError::AvroError(format!("{records} records don't have {} bytes", bytes.len())));
+        }
+        let schema = Arc::new(self.writer.project(&self.columns.needed)?);
+        let nulls = |field: &Arc<arrow::datatypes::Field>| new_null_array(field.data_type(), records);
+        let columns: Vec<ArrayRef> = schema.fields().iter().map(nulls).collect();
+        let count = RecordBatchOptions::new().with_row_count(Some(records));
+        RecordBatch::try_new_with_options(schema, columns, &count)
+    }
+}
+
+fn counted(first: i64, rows: usize) -> Result<Records> {
+    let count = RecordBatchOptions::new().with_row_count(Some(rows));
+    let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &count).map_err(internal)?;
+    Ok(Records { batch, row_numbers: Int64Array::from_iter_values((first..).take(rows)) })
+}
+
+fn bad_block(offset: u64, what: &str) -> Error {
+    Error::new(ErrorKind::Member, format!("the Avro block at byte {offset} of the member: {what}"))
+}

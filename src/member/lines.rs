@@ -1,0 +1,122 @@
+//! `format = 'lines'`: a row is a line of a member.
+//!
+//! Lines end with `\n` or `\r\n`; the last one needs no end. An empty member has no line.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringViewBuilder};
+use arrow::datatypes::SchemaRef;
+
+use crate::batch::{BATCH_BYTES_MAX, internal};
+use crate::error::{Error, ErrorKind, Result};
+use crate::member::{RecordDecoder, RecordOptions, Records, utf8};
+
+/// A line is held whole; one that is longer than this is refused.
+const LINE_BYTES_MAX: usize = 256 << 20;
+
+/// Splits content into lines. The batches have one column, the line, or none where it isn't asked for.
+pub(crate) struct LinesDecoder {
+    options: RecordOptions,
+    schema: SchemaRef,
+    /// The beginning of a line whose end has not come yet.
+    partial: Vec<u8>,
+    lines: StringViewBuilder,
+    bytes: usize,
+    rows: usize,
+    /// Lines given out in batches so far.
+    emitted: i64,
+    ready: VecDeque<Records>,
+}
+
+impl LinesDecoder {
+    /// `options.schema` has the one text column.
+    pub(crate) fn new(options: RecordOptions) -> Result<Self> {
+        let schema = Arc::new(options.schema.project(&options.projection).map_err(internal)?);
+        Ok(Self {
+            options,
+            schema,
+            partial: Vec::new(),
+            lines: StringViewBuilder::new().with_fixed_block_size(1 << 20),
+            bytes: 0,
+            rows: 0,
+            emitted: 0,
+            ready: VecDeque::new(),
+        })
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<()> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if !self.options.projection.is_empty() {
+            let number = self.emitted + i64::try_from(self.rows).unwrap_or(i64::MAX) + 1;
+            let text = utf8::decode(line, self.options.on_invalid_utf8).map_err(|error| {
+                Error::new(ErrorKind::Record, format!("line {number}: {}", error.message()))
+            })?;
+            self.bytes += line.len();
+            self.lines.append_option(text);
+        }
+        self.rows += 1;
+        if self.rows >= self.options.batch_size || self.bytes >= BATCH_BYTES_MAX {
+            self.emit()?;
+        }
+        Ok(())
+    }
+
+    fn emit(&mut self) -> Result<()> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        let columns: Vec<ArrayRef> =
+            if self.schema.fields().is_empty() { vec![] } else { vec![Arc::new(self.lines.finish())] };
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        let batch =
+            RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(internal)?;
+        let next = self.emitted + i64::try_from(self.rows).unwrap_or(i64::MAX);
+        let row_numbers = Int64Array::from_iter_values(self.emitted + 1..=next);
+        self.ready.push_back(Records { batch, row_numbers });
+        (self.emitted, self.rows, self.bytes) = (next, 0, 0);
+        Ok(())
+    }
+}
+
+impl RecordDecoder for LinesDecoder {
+    fn decode(&mut self, piece: &[u8]) -> Result<()> {
+        let mut rest = piece;
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            if self.partial.is_empty() {
+                self.line(&rest[..end])?;
+            } else {
+                let mut line = std::mem::take(&mut self.partial);
+                line.extend_from_slice(&rest[..end]);
+                self.line(&line)?;
+            }
+            rest = &rest[end + 1..];
+        }
+        if self.partial.len() + rest.len() > LINE_BYTES_MAX {
+            let number = self.emitted + i64::try_from(self.rows).unwrap_or(i64::MAX) + 1;
+            return Err(Error::new(
+                ErrorKind::Limit,
+                format!("line {number} is longer than {LINE_BYTES_MAX} bytes: read this member as 'text' or 'members'"),
+            ));
+        }
+        self.partial.extend_from_slice(rest);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        if !self.partial.is_empty() {
+            let line = std::mem::take(&mut self.partial);
+            self.line(&line)?;
+        }
+        self.emit()
+    }
+
+    fn abandon(&mut self) -> Result<()> {
+        self.partial.clear();
+        self.emit()
+    }
+
+    fn next_records(&mut self) -> Option<Records> {
+        self.ready.pop_front()
+    }
+}

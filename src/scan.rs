@@ -1,0 +1,504 @@
+//! One archive becomes batches: [`ArchiveScan`] drives the archive and the rows, and decides what a damaged archive or
+//! member, an archive that can't be fetched, and an odd ending mean.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+
+use crate::archive::{ArchiveEnd, ArchiveReader, NextMember};
+use crate::batch::{HeaderBuilder, internal};
+use crate::compression::Compression;
+use crate::error::{Error, ErrorKind, Result};
+use crate::locator::MemberGlob;
+use crate::member::csv::{CsvDecoder, CsvOptions};
+use crate::member::json::JsonDecoder;
+use crate::member::avro::AvroDecoder;
+use crate::member::lines::LinesDecoder;
+use crate::member::rows::{Cell, CellRows, HeaderRows, MakeDecoder, MemberRows, RecordColumn, RecordRows};
+use crate::member::{MemberFormat, RecordDecoder, RecordOptions};
+use crate::policy::{OnBadRow, OnError, OnInvalidUtf8, OnUnreachable};
+use crate::report::{Incident, ScanReport};
+use crate::schema::HeaderColumn;
+use crate::stats::Stats;
+use crate::store::{FetchSettings, FetchTarget, ObjectReader};
+use crate::tar::{Member, MemberType};
+
+/// Decides which rows stay. What it evaluates is the engine's business.
+pub(crate) trait RowFilter: Send + Sync {
+    /// One value a row of `batch`, whose columns are those that [`FilteredBy::columns`] names; NULL drops the row.
+    fn keep(&self, batch: &RecordBatch) -> Result<BooleanArray>;
+}
+
+/// A filter and the columns of the table that it looks at, ascending.
+#[derive(Clone)]
+pub(crate) struct FilteredBy {
+    pub(crate) filter: Arc<dyn RowFilter>,
+    pub(crate) columns: Vec<usize>,
+}
+
+/// What to read, resolved: the same for all archives of a scan.
+#[derive(Clone)]
+pub(crate) struct ScanOptions {
+    pub(crate) format: MemberFormat,
+    /// The columns of the table, provenance included, hive-style ones not.
+    pub(crate) schema: SchemaRef,
+    /// True where the last three columns are `_archive`, `_path` and `_row`.
+    pub(crate) provenance: bool,
+    pub(crate) members: Option<MemberGlob>,
+    pub(crate) archive_compression: Option<Compression>,
+    pub(crate) csv: CsvOptions,
+    pub(crate) on_error: OnError,
+    pub(crate) on_unreachable: OnUnreachable,
+    pub(crate) on_bad_row: OnBadRow,
+    pub(crate) on_invalid_utf8: OnInvalidUtf8,
+    pub(crate) fetch: FetchSettings,
+}
+
+/// Which columns and rows of the table a query asks for.
+#[derive(Clone)]
+pub(crate) struct Selection {
+    /// Columns of the table, in the order of the batches.
+    pub(crate) projection: Vec<usize>,
+    /// Looks at header columns only: decides before content is touched.
+    pub(crate) header_filter: Option<FilteredBy>,
+    /// Looks at content too.
+    pub(crate) row_filter: Option<FilteredBy>,
+    pub(crate) batch_size: usize,
+}
+
+/// Reads one archive into batches.
+pub(crate) struct ArchiveScan {
+    url: Arc<str>,
+    options: Arc<ScanOptions>,
+    output: Output,
+    rows: Box<dyn MemberRows>,
+    member_filter: Option<MemberFilter>,
+    report: Arc<ScanReport>,
+    partition: usize,
+    stats: Arc<Stats>,
+    busy: Duration,
+    state: State,
+}
+
+enum State {
+    Unopened(Box<FetchTarget>),
+    Members(Box<ArchiveReader>),
+    Content(Box<ArchiveReader>),
+    Flush,
+    Done,
+}
+
+/// Evaluates the header filter on one member, before its content is read.
+struct MemberFilter {
+    filter: Arc<dyn RowFilter>,
+    schema: SchemaRef,
+    header: HeaderBuilder,
+}
+
+/// From the columns that are built to the columns that are asked for.
+struct Output {
+    filter: Option<(Arc<dyn RowFilter>, Vec<usize>)>,
+    projection: Vec<usize>,
+}
+
+impl ArchiveScan {
+    pub(crate) fn new(
+        target: FetchTarget,
+        options: Arc<ScanOptions>,
+        selection: &Selection,
+        report: Arc<ScanReport>,
+        partition: usize,
+    ) -> Result<Self> {
+        let url: Arc<str> = target.url.as_str().into();
+        let stats = Arc::clone(&report.partitions[partition].stats);
+        let layout = Layout::new(&options, selection);
+        let rows = layout.rows(&options, &url, selection.batch_size, &stats)?;
+        let member_filter = layout.member_filter(&options, &url)?;
+        let output = layout.output(selection)?;
+        let state = State::Unopened(Box::new(target));
+        Ok(Self { url, options, output, rows, member_filter, report, partition, stats, busy: Duration::ZERO, state })
+    }
+
+    /// The next batch that is not empty, or `None` at the end of the archive.
+    ///
+    /// # Errors
+    /// What the policies don't let pass, with archive, member and offset.
+    pub(crate) async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        self.report.start(self.partition);
+        let start = Instant::now();
+        let next = self.advance().await;
+        let elapsed = start.elapsed();
+        self.busy += elapsed;
+        self.report.partitions[self.partition].busy_nanos.add(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
+        if let Ok(Some(batch)) = &next {
+            self.stats.rows.add(batch.num_rows() as u64);
+        }
+        if matches!(next, Ok(None) | Err(_)) {
+            self.report.archive_took(&self.url, self.busy);
+            self.state = State::Done;
+        }
+        next.map_err(|error| error.in_archive(self.url.as_ref()))
+    }
+
+    async fn advance(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            let batch = match self.rows.next_batch() {
+                Ok(Some(batch)) => Some(batch),
+                Ok(None) => self.step().await?,
+                Err(error) => {
+                    self.skip_member(error)?;
+                    None
+                }
+            };
+            match batch {
+                Some(batch) => {
+                    // What the filter counts as a row is counted where it is emitted.
+                    let batch = self.output.select(batch)?;
+                    if batch.num_rows() > 0 {
+                        return Ok(Some(batch));
+                    }
+                }
+                None if matches!(self.state, State::Done) => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    /// One step further in the archive; a batch only where the archive ends.
+    async fn step(&mut self) -> Result<Option<RecordBatch>> {
+        let (state, result) = match std::mem::replace(&mut self.state, State::Done) {
+            State::Unopened(target) => match self.open(*target).await {
+                Ok(reader) => (State::Members(Box::new(reader)), Ok(())),
+                Err(error) => (State::Flush, Err(error)),
+            },
+            State::Members(mut reader) => match self.next_member(&mut reader).await {
+                Ok(next) => (next.into_state(reader), Ok(())),
+                Err(error) => (State::Flush, Err(error)),
+            },
+            State::Content(mut reader) => match reader.next_content().await {
+                Ok(Some(content)) => {
+                    self.rows.push(content);
+                    (State::Content(reader), Ok(()))
+                }
+                Ok(None) => {
+                    self.rows.end();
+                    (State::Members(reader), Ok(()))
+                }
+                Err(error) => (State::Flush, Err(error)),
+            },
+            State::Flush => return self.rows.flush(),
+            State::Done => return Ok(None),
+        };
+        self.state = state;
+        if let Err(error) = result {
+            self.skip_archive(&error).map_err(|()| error)?;
+            self.rows.abandon()?;
+        }
+        Ok(None)
+    }
+
+    /// Not an `async fn`: the future must not hold on to the scan, which threads can't share.
+    fn open(&self, target: FetchTarget) -> impl Future<Output = Result<ArchiveReader>> + use<> {
+        let stats = Arc::clone(&self.stats);
+        let reader = ObjectReader::new(target, self.options.fetch.clone(), Arc::clone(&stats));
+        ArchiveReader::open(Arc::clone(&self.url), reader, self.options.archive_compression, stats)
+    }
+
+    async fn next_member(&mut self, reader: &mut ArchiveReader) -> Result<Next> {
+        let member = match reader.next_member().await? {
+            NextMember::Member(member) => member,
+            NextMember::End(end) => {
+                self.note_ending(&end);
+                return Ok(Next::End);
+            }
+        };
+        let locate = |error: Error| error.in_member(member.path_lossy()).at(member.offset);
+        if !self.selects(&member).map_err(locate)? {
+            self.stats.members_skipped.add(1);
+            return Ok(Next::Member);
+        }
+        match self.rows.begin(&member).map_err(locate)? {
+            true => Ok(Next::Content),
+            false => Ok(Next::Member),
+        }
+    }
+
+    /// True where `member` becomes rows.
+    fn selects(&mut self, member: &Member) -> Result<bool> {
+        let selected = is_record_member(&self.options, member);
+        match &mut self.member_filter {
+            Some(filter) if selected => filter.keeps(member),
+            _ => Ok(selected),
+        }
+    }
+
+    /// `on_error` and `on_unreachable` for what befell the archive itself.
+    fn skip_archive(&self, error: &Error) -> Result<(), ()> {
+        let skip = match error.kind() {
+            ErrorKind::Unreachable => self.options.on_unreachable == OnUnreachable::Skip,
+            ErrorKind::Archive | ErrorKind::Compression => self.options.on_error == OnError::Skip,
+            _ => false,
+        };
+        if !skip {
+            return Err(());
+        }
+        self.stats.errors.add(1);
+        self.report.note(Incident::skipped(&self.url, error));
+        Ok(())
+    }
+
+    /// `on_error` for what befell the content of the member at hand.
+    fn skip_member(&mut self, error: Error) -> Result<()> {
+        let damaged = matches!(error.kind(), ErrorKind::Compression | ErrorKind::Member);
+        let (State::Content(reader) | State::Members(reader)) = &self.state else { return Err(error) };
+        let error = reader.locate(error);
+        if !damaged || self.options.on_error == OnError::Fail {
+            return Err(error);
+        }
+        self.stats.errors.add(1);
+        self.stats.members_skipped.add(1);
+        self.report.note(Incident::skipped(&self.url, &error));
+        self.state = match std::mem::replace(&mut self.state, State::Done) {
+            State::Content(reader) => State::Members(reader),
+            other => other,
+        };
+        self.rows.abandon()
+    }
+
+    fn note_ending(&self, end: &ArchiveEnd) {
+        let warn = |kind, offset, message: &str| {
+            self.report.note(Incident::warning(&self.url, kind, offset, message));
+        };
+        if !end.trailer.end_marker {
+            warn("no_end_marker", end.length_bytes, "the archive has no end marker: its last members may be missing");
+        }
+        if let Some(offset) = end.trailer.garbage_offset {
+            let message = format!("{} bytes behind the end marker are no tar and were left out", end.trailer.garbage_bytes);
+            warn("trailing_garbage", offset, &message);
+        }
+    }
+}
+
+enum Next {
+    Member,
+    Content,
+    End,
+}
+
+impl Next {
+    fn into_state(self, reader: Box<ArchiveReader>) -> State {
+        match self {
+            Self::Member => State::Members(reader),
+            Self::Content => State::Content(reader),
+            Self::End => State::Flush,
+        }
+    }
+}
+
+impl MemberFilter {
+    fn keeps(&mut self, member: &Member) -> Result<bool> {
+        self.header.append(member)?;
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), self.header.finish()).map_err(internal)?;
+        let keep = self.filter.keep(&batch)?;
+        Ok(keep.iter().next().flatten() == Some(true))
+    }
+}
+
+impl Output {
+    fn select(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        let batch = match &self.filter {
+            None => batch,
+            Some((filter, columns)) => {
+                let keep = filter.keep(&batch.project(columns).map_err(internal)?)?;
+                filter_record_batch(&batch, &keep).map_err(internal)?
+            }
+        };
+        batch.project(&self.projection).map_err(internal)
+    }
+}
+
+/// True where `member` becomes rows of the format, filters aside: by its name, and by what it is.
+pub(crate) fn is_record_member(options: &ScanOptions, member: &Member) -> bool {
+    if options.format != MemberFormat::Members && member.member_type != MemberType::File {
+        return false;
+    }
+    let path = member.path_lossy();
+    match &options.members {
+        Some(glob) => glob.matches(&path),
+        None => !(options.format.is_record() && is_apple_double(&path)),
+    }
+}
+
+/// macOS puts the metadata of `a/b` into a member `a/._b`, which is no record file.
+fn is_apple_double(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with("._"))
+}
+
+/// Which columns have to be built for a selection, and by what.
+struct Layout {
+    /// Columns of the table, ascending: the projection and what filters on built batches look at.
+    columns: Vec<usize>,
+    /// Evaluated on each member, because content or records hang on it.
+    member_filter: Option<FilteredBy>,
+    /// Evaluated on built batches.
+    batch_filter: Option<FilteredBy>,
+}
+
+impl Layout {
+    fn new(options: &ScanOptions, selection: &Selection) -> Self {
+        let touches_content =
+            |columns: &[usize]| columns.iter().any(|&column| column >= HeaderColumn::ALL.len());
+        let row_columns = selection.row_filter.as_ref().map_or(&[][..], |filter| &filter.columns);
+        // Lines and records need the content even where no column of it is asked for: it makes the rows.
+        let needs_content = options.format != MemberFormat::Members && options.format != MemberFormat::Text
+            || touches_content(&selection.projection)
+            || touches_content(row_columns);
+        // A filter on headers is cheaper on whole batches, but has to come first where content hangs on it.
+        let (member_filter, batch_filter) = match needs_content {
+            true => (selection.header_filter.clone(), selection.row_filter.clone()),
+            false => (None, selection.header_filter.clone()),
+        };
+        let mut columns = selection.projection.clone();
+        columns.extend(batch_filter.iter().flat_map(|filter| &filter.columns));
+        columns.sort_unstable();
+        columns.dedup();
+        Self { columns, member_filter, batch_filter }
+    }
+
+    fn position(&self, column: usize) -> Result<usize> {
+        let missing = || Error::new(ErrorKind::Schema, format!("column {column} is not built"));
+        self.columns.binary_search(&column).map_err(|_| missing())
+    }
+
+    fn positions(&self, columns: &[usize]) -> Result<Vec<usize>> {
+        columns.iter().map(|&column| self.position(column)).collect()
+    }
+
+    fn output(&self, selection: &Selection) -> Result<Output> {
+        let filter = match &self.batch_filter {
+            None => None,
+            Some(FilteredBy { filter, columns }) => Some((Arc::clone(filter), self.positions(columns)?)),
+        };
+        Ok(Output { filter, projection: self.positions(&selection.projection)? })
+    }
+
+    fn member_filter(&self, options: &ScanOptions, url: &Arc<str>) -> Result<Option<MemberFilter>> {
+        let Some(FilteredBy { filter, columns }) = &self.member_filter else { return Ok(None) };
+        let schema = Arc::new(options.schema.project(columns).map_err(internal)?);
+        let header = HeaderBuilder::new(Arc::clone(url), &header_columns(columns));
+        Ok(Some(MemberFilter { filter: Arc::clone(filter), schema, header }))
+    }
+
+    fn rows(
+        &self,
+        options: &Arc<ScanOptions>,
+        url: &Arc<str>,
+        batch_size: usize,
+        stats: &Arc<Stats>,
+    ) -> Result<Box<dyn MemberRows>> {
+        let schema = Arc::new(options.schema.project(&self.columns).map_err(internal)?);
+        let header = header_columns(&self.columns);
+        let url = Arc::clone(url);
+        let cell = match options.format {
+            MemberFormat::Members => Cell::content(),
+            MemberFormat::Text => Cell::text(options.on_invalid_utf8),
+            _ => return self.record_rows(options, url, schema, batch_size, stats),
+        };
+        if header.len() == self.columns.len() {
+            return Ok(Box::new(HeaderRows::new(url, schema, &header, batch_size)));
+        }
+        Ok(Box::new(CellRows::new(url, schema, &header, cell, batch_size, Arc::clone(stats))))
+    }
+
+    fn record_rows(
+        &self,
+        options: &Arc<ScanOptions>,
+        url: Arc<str>,
+        schema: SchemaRef,
+        batch_size: usize,
+        stats: &Arc<Stats>,
+    ) -> Result<Box<dyn MemberRows>> {
+        let mut header = Vec::new();
+        let mut projection = Vec::new();
+        let mut columns = Vec::new();
+        let mut from_header = |column| {
+            header.push(column);
+            RecordColumn::Header(header.len() - 1)
+        };
+        let records = record_schema(options)?;
+        for &column in &self.columns {
+            columns.push(match source_of(options, column, records.fields().len()) {
+                Source::Header(column) => from_header(column),
+                Source::Record(index) => {
+                    projection.push(index);
+                    RecordColumn::Decoded(projection.len() - 1)
+                }
+                Source::RowNumber => RecordColumn::RowNumber,
+            });
+        }
+        let record_options = RecordOptions {
+            schema: records,
+            projection,
+            batch_size,
+            on_bad_row: options.on_bad_row,
+            on_invalid_utf8: options.on_invalid_utf8,
+            stats: Arc::clone(stats),
+        };
+        let make_decoder = decoder_maker(options, record_options);
+        Ok(Box::new(RecordRows::new(url, schema, columns, &header, make_decoder, Arc::clone(stats))))
+    }
+}
+
+/// Those of `columns` that are header columns of a member table.
+fn header_columns(columns: &[usize]) -> Vec<HeaderColumn> {
+    columns.iter().filter_map(|&column| HeaderColumn::ALL.get(column).copied()).collect()
+}
+
+/// The columns that the decoder makes: the text of a line, or the table's columns without provenance.
+fn record_schema(options: &ScanOptions) -> Result<SchemaRef> {
+    let fields = options.schema.fields().len();
+    let range = match options.format {
+        MemberFormat::Lines => fields - 1..fields,
+        _ => 0..fields - if options.provenance { 3 } else { 0 },
+    };
+    Ok(Arc::new(options.schema.project(&range.collect::<Vec<_>>()).map_err(internal)?))
+}
+
+/// What fills a column of a table whose rows are lines or records.
+enum Source {
+    Header(HeaderColumn),
+    Record(usize),
+    RowNumber,
+}
+
+fn source_of(options: &ScanOptions, column: usize, records: usize) -> Source {
+    if options.format == MemberFormat::Lines {
+        return match HeaderColumn::ALL.get(column) {
+            Some(&header) => Source::Header(header),
+            None if column == HeaderColumn::ALL.len() => Source::RowNumber,
+            None => Source::Record(0),
+        };
+    }
+    match column.checked_sub(records) {
+        None => Source::Record(column),
+        Some(0) => Source::Header(HeaderColumn::Archive),
+        Some(1) => Source::Header(HeaderColumn::Path),
+        Some(_) => Source::RowNumber,
+    }
+}
+
+fn decoder_maker(options: &Arc<ScanOptions>, records: RecordOptions) -> MakeDecoder {
+    let options = Arc::clone(options);
+    Box::new(move || {
+        let records = records.clone();
+        Ok(match options.format {
+            MemberFormat::Json => Box::new(JsonDecoder::new(records)?) as Box<dyn RecordDecoder>,
+            MemberFormat::Avro => Box::new(AvroDecoder::new(records)),
+            MemberFormat::Lines => Box::new(LinesDecoder::new(records)?),
+            _ => Box::new(CsvDecoder::new(records, options.csv.clone())?),
+        })
+    })
+}

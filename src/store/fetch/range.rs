@@ -1,0 +1,227 @@
+//! One range of an object, whole or not at all, and the check that every answer is about the same object.
+
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use object_store::{Error as StoreError, GetOptions, GetRange, GetResult, GetResultPayload};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::{FetchSettings, FetchTarget, RetryFailure, UNKNOWN_SIZE, fault, len_of};
+use crate::stats::Stats;
+use crate::store::retry::{Backoff, is_transient, replaced, status, within};
+
+/// An object that is being read, shared by the requests for it.
+pub(super) struct Object {
+    pub(super) target: FetchTarget,
+    pub(super) settings: FetchSettings,
+    pub(super) stats: Arc<Stats>,
+    identity: OnceLock<Identity>,
+}
+
+/// What must stay the same from one answer to the next.
+struct Identity {
+    size: u64,
+    e_tag: Option<String>,
+    last_modified: DateTime<Utc>,
+}
+
+impl Object {
+    pub(super) fn new(target: FetchTarget, settings: FetchSettings, stats: Arc<Stats>) -> Self {
+        Self { target, settings, stats, identity: OnceLock::new() }
+    }
+
+    /// Length of the object, once it is known.
+    pub(super) fn size(&self) -> Option<u64> {
+        let answered = self.identity.get().map(|identity| identity.size).filter(|size| *size != UNKNOWN_SIZE);
+        self.target.size.or(answered)
+    }
+
+    pub(super) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        match &self.settings.runtime {
+            Some(runtime) => runtime.spawn(task),
+            None => Handle::current().spawn(task),
+        }
+    }
+
+    /// Sends one request and checks what it is an answer to; the body is still to come.
+    pub(super) async fn get(&self, range: Option<Range<u64>>) -> Result<GetResult, StoreError> {
+        self.stats.requests.add(1);
+        let known = self.target.e_tag.as_ref().or_else(|| self.identity.get()?.e_tag.as_ref());
+        // RFC 9110: a weak ETag never matches in If-Match; it is compared by us alone.
+        let if_match = known.filter(|e_tag| !e_tag.starts_with("W/")).cloned();
+        let version = self.target.version.clone();
+        let options =
+            GetOptions { if_match, version, range: range.clone().map(GetRange::Bounded), ..Default::default() };
+        let answer = self.target.store.get_opts(&self.target.location, options);
+        let result = within(self.settings.stall_timeout_ms, answer).await?;
+        self.check_identity(&result)?;
+        let size = result.meta.size;
+        let want = range.map_or(0..size, |range| range.start..range.end.min(size));
+        if result.range != want {
+            let message = format!("the server sent bytes {:?} in place of {want:?}", result.range);
+            return Err(fault(io::ErrorKind::InvalidData, message));
+        }
+        Ok(result)
+    }
+
+    /// Stores that don't know `If-Match` ignore it, so every answer is compared too.
+    fn check_identity(&self, result: &GetResult) -> Result<(), StoreError> {
+        let meta = &result.meta;
+        let first = self.identity.get_or_init(|| Identity {
+            size: self.target.size.unwrap_or(meta.size),
+            e_tag: self.target.e_tag.clone().or_else(|| meta.e_tag.clone()),
+            last_modified: meta.last_modified,
+        });
+        let changed = |how| Err(replaced(&self.target.location, how));
+        match (&first.e_tag, &meta.e_tag) {
+            (Some(was), Some(is)) if bare(was) != bare(is) => {
+                return changed(format!("its ETag was {}, now it is {}", bare(was), bare(is)));
+            }
+            (None, None) if first.last_modified != meta.last_modified => {
+                return changed(format!("it was last modified {}, now {}", first.last_modified, meta.last_modified));
+            }
+            _ => {}
+        }
+        if first.size != meta.size && meta.size != UNKNOWN_SIZE {
+            return changed(format!("it had {} bytes, now it has {}", first.size, meta.size));
+        }
+        Ok(())
+    }
+
+    /// The bytes of a range, resumed where a body breaks off, as long as the policy allows. `arrived` counts them as
+    /// they come.
+    pub(super) async fn fetch(
+        self: Arc<Self>,
+        range: Range<u64>,
+        arrived: Arc<AtomicU64>,
+    ) -> Result<Bytes, RetryFailure> {
+        let mut body = Body { start: range.start, end: range.end, parts: Parts::None, arrived };
+        let mut backoff = Backoff::new(&self.settings.retry);
+        loop {
+            let before = body.position();
+            let error = match self.read_on(&mut body).await {
+                Ok(()) => return Ok(body.parts.into_bytes()),
+                Err(error) => error,
+            };
+            if body.position() == body.end && is_transient(&error) {
+                // The connection broke after the last byte.
+                return Ok(body.parts.into_bytes());
+            }
+            if body.position() > before {
+                backoff.progress();
+            }
+            tokio::time::sleep(backoff.again(error)?).await;
+            self.stats.retries.add(1);
+            if body.position() > range.start {
+                self.stats.resumed_bytes.add(body.end - body.position());
+            }
+        }
+    }
+
+    /// Reads from where `body` is to its end.
+    async fn read_on(&self, body: &mut Body) -> Result<(), StoreError> {
+        let result = self.get(Some(body.position()..body.end)).await?;
+        body.end = result.range.end;
+        if let GetResultPayload::File(..) = result.payload {
+            // As a stream, object_store reads files 8 KiB at a time.
+            body.push(result.bytes().await?, &self.stats)?;
+        } else {
+            let mut chunks = result.into_stream();
+            while let Some(chunk) =
+                within(self.settings.stall_timeout_ms, async { chunks.next().await.transpose() }).await?
+            {
+                body.push(chunk, &self.stats)?;
+            }
+        }
+        if body.position() < body.end {
+            let message = format!("the body ended {} bytes early", body.end - body.position());
+            return Err(fault(io::ErrorKind::UnexpectedEof, message));
+        }
+        Ok(())
+    }
+}
+
+/// What of a range has come.
+struct Body {
+    start: u64,
+    end: u64,
+    parts: Parts,
+    arrived: Arc<AtomicU64>,
+}
+
+enum Parts {
+    None,
+    /// One chunk was all: it is handed on as it is.
+    Whole(Bytes),
+    /// Chunks are gathered in a buffer of the range's size, which our own settings bound.
+    Gathered(BytesMut),
+}
+
+impl Parts {
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::None => Bytes::new(),
+            Self::Whole(bytes) => bytes,
+            Self::Gathered(buffer) => buffer.freeze(),
+        }
+    }
+}
+
+impl Body {
+    fn position(&self) -> u64 {
+        self.start + self.arrived.load(Ordering::Relaxed)
+    }
+
+    fn push(&mut self, chunk: Bytes, stats: &Stats) -> Result<(), StoreError> {
+        let missing = self.end - self.position();
+        let len = len_of(&chunk);
+        stats.bytes_fetched.add(len);
+        if len > missing {
+            let message = format!("the body has at least {} bytes more than announced", len - missing);
+            return Err(fault(io::ErrorKind::InvalidData, message));
+        }
+        self.arrived.fetch_add(len, Ordering::Relaxed);
+        match &mut self.parts {
+            Parts::None if len == missing => self.parts = Parts::Whole(chunk),
+            Parts::None => {
+                let capacity = usize::try_from(missing).map_err(|_| {
+                    fault(io::ErrorKind::OutOfMemory, format!("a range of {missing} bytes is too long"))
+                })?;
+                let mut buffer = BytesMut::with_capacity(capacity);
+                buffer.extend_from_slice(&chunk);
+                self.parts = Parts::Gathered(buffer);
+            }
+            Parts::Whole(_) => {}
+            Parts::Gathered(buffer) => buffer.extend_from_slice(&chunk),
+        }
+        Ok(())
+    }
+}
+
+/// An ETag without its quotes, which listings of some stores leave out, and without its weakness.
+fn bare(e_tag: &str) -> &str {
+    e_tag.trim().trim_start_matches("W/").trim_matches('"')
+}
+
+/// Whether an error says that the server has no ranges, or does not say which one it sends, or has nothing to send a
+/// range of.
+pub(super) fn no_ranges(error: &StoreError) -> bool {
+    if status(error) == Some(416) {
+        return true;
+    }
+    let StoreError::Generic { source, .. } = error else {
+        return matches!(error, StoreError::NotSupported { .. });
+    };
+    // As of object_store 0.13.2, whose error types for these are private.
+    let words = source.to_string();
+    ["Received non-partial response", "Content-Range header", "Failed to parse value for CONTENT_RANGE"]
+        .iter()
+        .any(|start| words.starts_with(start))
+}

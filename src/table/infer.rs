@@ -1,0 +1,132 @@
+//! The schema of a record table that declares no columns: the first matching member of several archives is looked at.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::archive::{ArchiveReader, NextMember};
+use crate::error::{Error, ErrorKind, Result};
+use crate::member::content::MemberContent;
+use crate::member::unite::unite;
+use crate::member::{MemberFormat, avro, csv, json};
+use crate::policy::{OnError, OnUnreachable};
+use crate::scan::{ScanOptions, is_record_member};
+use crate::stats::Stats;
+use crate::store::{FetchTarget, ObjectReader};
+
+/// Archives that inference looks into.
+const ARCHIVES_MAX: usize = 8;
+
+/// Bytes of a member that inference looks at, however few records they hold.
+const SAMPLE_BYTES_MAX: usize = 4 << 20;
+
+/// The beginning of a member.
+struct Sample {
+    bytes: Vec<u8>,
+    /// True where the member has no more.
+    complete: bool,
+}
+
+/// The united schema of the first matching members of `archives`, in their order.
+///
+/// # Errors
+/// No archive has a matching member, a sample can't be read, or holds no schema.
+pub(super) async fn infer(archives: &[FetchTarget], options: &ScanOptions, records_max: usize) -> Result<Schema> {
+    let looks = archives.iter().take(ARCHIVES_MAX).cloned().map(|target| look(target, options, records_max));
+    let schemas: Vec<Option<Schema>> = stream::iter(looks).buffered(ARCHIVES_MAX).try_collect().await?;
+    let schemas: Vec<Schema> = schemas.into_iter().flatten().collect();
+    if schemas.is_empty() {
+        let members = options.members.as_ref().map_or_else(|| "a file".to_owned(), |glob| format!("'{}'", glob.text()));
+        let looked = archives.len().min(ARCHIVES_MAX);
+        let message = format!(
+            "no member is {members} in the first {looked} archives: declare the columns (option 'columns'), or correct the member glob"
+        );
+        let first = archives.first().map_or("", |target| target.url.as_str());
+        return Err(Error::new(ErrorKind::Schema, message).in_archive(first));
+    }
+    Ok(unite(schemas))
+}
+
+/// The schema of the first matching member of one archive; `None` where there is none, or a policy skips the archive.
+async fn look(target: FetchTarget, options: &ScanOptions, records_max: usize) -> Result<Option<Schema>> {
+    let url = target.url.clone();
+    let error = match sample(target, options, records_max).await {
+        Ok(None) => return Ok(None),
+        Ok(Some((path, sample))) => match schema_of(&sample, options, records_max) {
+            Ok(schema) => return Ok(Some(schema)),
+            Err(error) => error.in_member(path).in_archive(url),
+        },
+        Err(error) => error,
+    };
+    let skipped = match error.kind() {
+        ErrorKind::Archive | ErrorKind::Compression | ErrorKind::Member => options.on_error == OnError::Skip,
+        ErrorKind::Unreachable => options.on_unreachable == OnUnreachable::Skip,
+        _ => false,
+    };
+    // The scan meets the same damage again, and counts and reports it.
+    if skipped { Ok(None) } else { Err(error) }
+}
+
+async fn sample(target: FetchTarget, options: &ScanOptions, records_max: usize) -> Result<Option<(String, Sample)>> {
+    let stats = Arc::new(Stats::default());
+    let url: Arc<str> = target.url.as_str().into();
+    let reader = ObjectReader::new(target, options.fetch.clone(), Arc::clone(&stats));
+    let mut archive = ArchiveReader::open(url, reader, options.archive_compression, Arc::clone(&stats)).await?;
+    loop {
+        let NextMember::Member(member) = archive.next_member().await? else { return Ok(None) };
+        if !is_record_member(options, &member) {
+            continue;
+        }
+        let mut content = MemberContent::new(stats);
+        let sample = read(&mut archive, &mut content, options.format, records_max).await;
+        let sample = sample.map_err(|error| archive.locate(error))?;
+        return Ok(Some((member.path_lossy().into_owned(), sample)));
+    }
+}
+
+async fn read(
+    archive: &mut ArchiveReader,
+    content: &mut MemberContent,
+    format: MemberFormat,
+    records_max: usize,
+) -> Result<Sample> {
+    let mut bytes = Vec::new();
+    let mut ended = false;
+    loop {
+        while let Some(piece) = content.pull()? {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() >= SAMPLE_BYTES_MAX || is_enough(&bytes, format, records_max) {
+                return Ok(Sample { bytes, complete: false });
+            }
+        }
+        if ended {
+            return Ok(Sample { bytes, complete: true });
+        }
+        match archive.next_content().await? {
+            Some(piece) => content.push(piece),
+            None => {
+                ended = true;
+                content.end();
+            }
+        }
+    }
+}
+
+/// Whether `bytes` hold the records that inference wants to see; a cheap guess on the side of more.
+fn is_enough(bytes: &[u8], format: MemberFormat, records_max: usize) -> bool {
+    match format {
+        MemberFormat::Avro => avro::infer(bytes).is_ok(),
+        // A header, the cut last line, and some comments and blank lines on top.
+        _ => bytes.iter().filter(|&&byte| byte == b'\n').count() > records_max.saturating_mul(2).saturating_add(16),
+    }
+}
+
+fn schema_of(sample: &Sample, options: &ScanOptions, records_max: usize) -> Result<Schema> {
+    let Sample { bytes, complete } = sample;
+    match options.format {
+        MemberFormat::Json => json::infer(bytes, *complete, records_max, options.on_bad_row),
+        MemberFormat::Avro => avro::infer(bytes),
+        _ => csv::infer(bytes, *complete, &options.csv, records_max, options.on_bad_row),
+    }
+}

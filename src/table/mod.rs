@@ -1,0 +1,378 @@
+//! Tar archives as DataFusion tables.
+//!
+//! The main entry points are [`TarTable`], which is a `TableProvider`, and [`register`](crate::register), which puts it
+//! behind SQL. A scan is the stock `DataSourceExec` over a [`TarSource`]. DataFusion lives here and above, nowhere below.
+
+mod columns;
+mod filter;
+mod hive;
+mod infer;
+mod options;
+mod plan;
+mod planning;
+mod registry;
+mod run;
+mod source;
+mod sql;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
+use object_store::{ObjectMeta, ObjectStore};
+use url::Url;
+
+pub use self::options::{TarOptions, TarsqlConfig};
+pub use self::plan::Partitioning;
+pub use self::registry::StoreRegistry;
+pub use self::run::{Progress, progress, reports};
+pub use self::source::TarSource;
+pub use self::sql::{register, register_url_tables};
+
+use self::hive::HiveColumns;
+use self::source::Archive;
+use crate::error::{Error, ErrorKind, Result};
+use crate::locator::{Locator, Scheme};
+use crate::member::MemberFormat;
+use crate::report::{ListingReport, ScanReport};
+use crate::scan::ScanOptions;
+use crate::schema::{lines_schema, members_schema, provenance_fields, text_schema};
+use crate::store::{ArchiveObject, Connection, FetchSettings, FetchTarget, Listing, Purpose, RetryPolicy, Stores, list};
+use crate::stats::Stats;
+
+/// One or several locators as a table.
+///
+/// The schema is fixed when the table is made; every scan lists the archives anew.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use datafusion::prelude::SessionContext;
+/// use tarsql::{TarOptions, TarTable};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let ctx = SessionContext::new();
+/// let locator = "testdata/opensky/states/**/*.csv.tar :: *.csv.gz";
+/// let table = TarTable::open(&ctx.state(), locator, TarOptions::csv().columns(
+///     Arc::new(arrow::datatypes::Schema::new(vec![
+///         arrow::datatypes::Field::new("icao24", arrow::datatypes::DataType::Utf8View, true),
+///     ])),
+/// ).on_bad_row(tarsql::OnBadRow::Skip)).await?;
+/// ctx.register_table("states", Arc::new(table))?;
+/// let aircraft = ctx.sql("SELECT count(DISTINCT icao24) AS aircraft FROM states").await?.collect().await?;
+/// assert_eq!(aircraft[0].num_rows(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct TarTable {
+    locators: Vec<Locator>,
+    options: TarOptions,
+    file_schema: SchemaRef,
+    hive: HiveColumns,
+    table_schema: TableSchema,
+    stores: Arc<Stores>,
+    definition: Option<String>,
+}
+
+/// What a table is made of, before its schema is known.
+pub(crate) struct TableParts {
+    pub(crate) locators: Vec<Locator>,
+    pub(crate) options: TarOptions,
+    /// The hive-style columns of the archives' keys.
+    pub(crate) hive: Vec<FieldRef>,
+    pub(crate) definition: Option<String>,
+}
+
+impl TarTable {
+    /// The table of one locator. A record format without `columns` looks into some archives to infer them.
+    ///
+    /// # Errors
+    /// The locator or the options are wrong; for a record format without columns also what listing and reading meet.
+    pub async fn open(session: &dyn Session, locator: &str, options: TarOptions) -> Result<Self> {
+        Self::open_all(session, [locator], options).await
+    }
+
+    /// The table of several locators, read one after the other.
+    ///
+    /// # Errors
+    /// As [`TarTable::open`].
+    pub async fn open_all(
+        session: &dyn Session,
+        locators: impl IntoIterator<Item = &str>,
+        options: TarOptions,
+    ) -> Result<Self> {
+        let locators = locators.into_iter().map(Locator::parse).collect::<Result<Vec<_>>>()?;
+        let parts = TableParts { locators, options, hive: Vec::new(), definition: None };
+        Self::from_parts(session, parts, stores_of(session)).await
+    }
+
+    pub(crate) async fn from_parts(session: &dyn Session, parts: TableParts, stores: Arc<Stores>) -> Result<Self> {
+        let TableParts { locators, options, hive, definition } = parts;
+        options.validate()?;
+        if locators.is_empty() {
+            return Err(Error::new(ErrorKind::Locator, "no locator is given: name at least one archive"));
+        }
+        let hive = HiveColumns::new(hive, &options);
+        let mut table = Self {
+            locators,
+            options,
+            file_schema: Arc::new(Schema::empty()),
+            table_schema: TableSchema::from_file_schema(Arc::new(Schema::empty())),
+            hive,
+            stores,
+            definition,
+        };
+        table.file_schema = table.resolve_schema(session).await?;
+        table.table_schema = TableSchema::new(Arc::clone(&table.file_schema), table.hive.fields().to_vec());
+        check_names(table.table_schema.table_schema())?;
+        Ok(table)
+    }
+
+    async fn resolve_schema(&self, session: &dyn Session) -> Result<SchemaRef> {
+        let records = match (self.options.format, &self.options.columns) {
+            (MemberFormat::Members, _) => return Ok(members_schema()),
+            (MemberFormat::Text, _) => return Ok(text_schema()),
+            (MemberFormat::Lines, _) => return Ok(lines_schema()),
+            (_, Some(columns)) => Arc::clone(columns),
+            (_, None) => Arc::new(self.infer(session).await?),
+        };
+        let provenance = self.options.provenance.then(provenance_fields).into_iter().flatten().map(Arc::new);
+        let own = records.fields().iter().filter(|field| !self.hive.has(field.name())).cloned();
+        Ok(Arc::new(Schema::new(own.chain(provenance).collect::<Vec<_>>())))
+    }
+
+    async fn infer(&self, session: &dyn Session) -> Result<Schema> {
+        let options = self.options.or_session(&session_config(session));
+        let mut schemas = Vec::new();
+        for locator in &self.locators {
+            let connection = self.connect(session, locator)?;
+            let archives = self.list(&connection, locator).await?.archives;
+            let scan = scan_options(&options, Arc::new(Schema::empty()), locator);
+            let targets: Vec<FetchTarget> =
+                archives.into_iter().map(|archive| fetch_target(archive, &connection)).collect();
+            schemas.push(infer::infer(&targets, &scan, options.infer_records()).await?);
+        }
+        Ok(crate::member::unite::unite(schemas))
+    }
+
+    async fn list(&self, connection: &Connection, locator: &Locator) -> Result<Listing> {
+        list(locator, connection, &RetryPolicy::default(), &Stats::default()).await
+    }
+
+    /// The store of `locator`: what the session knows for it, unless the table has settings of its own.
+    fn connect(&self, session: &dyn Session, locator: &Locator) -> Result<Connection> {
+        let store = locator.store();
+        let own = !self.options.store.is_empty() || matches!(store.scheme(), Scheme::File);
+        if !own && let Some(store) = registered_store(session, &store.registry_url()) {
+            return Ok(Connection { store, pager: None });
+        }
+        let authority = match store.query() {
+            Some(query) => format!("{}?{query}", store.authority()),
+            None => store.authority().to_owned(),
+        };
+        self.stores.connection(store.scheme().as_str(), &authority, &self.options.store, Purpose::Read)
+    }
+
+    /// The plan of one locator: member globs differ between locators, so each has a leaf of its own.
+    async fn scan_locator(
+        &self,
+        session: &dyn Session,
+        locator: &Locator,
+        query: &ScanQuery<'_>,
+    ) -> DataFusionResult<Option<Arc<dyn ExecutionPlan>>> {
+        let config = session_config(session);
+        let options = self.options.or_session(&config);
+        let start = Instant::now();
+        let connection = self.connect(session, locator).map_err(to_datafusion)?;
+        let archives = self.list(&connection, locator).await.map_err(to_datafusion)?.archives;
+        let files = self.hive.files(session, archives, &connection, query.filters).map_err(to_datafusion)?;
+        let repeat = options.repeat.unwrap_or(1);
+        let listing = ListingReport {
+            files: (files.len() * repeat) as u64,
+            bytes: files.iter().map(|file| file.object_meta.size).sum::<u64>() * repeat as u64,
+            duration: start.elapsed(),
+        };
+        let files: Vec<PartitionedFile> = std::iter::repeat_n(files, repeat).flatten().collect();
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let by_archive = options.partitioning == Some(Partitioning::Archive);
+        let max_partitions = match config.max_partitions {
+            _ if by_archive => usize::MAX,
+            Some(max) => max,
+            None => plan::default_max_partitions(session.config().target_partitions()),
+        };
+        let groups = file_groups(files, max_partitions);
+        let report = Arc::new(ScanReport::new(listing, groups.len()));
+        let scan = scan_options(&options, Arc::clone(&self.file_schema), locator);
+        let source = TarSource::new(self.table_schema.clone(), Arc::new(scan), report);
+        // The archives carry their own stores: this URL only has to be one that every session knows.
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+            .with_file_groups(groups)
+            .with_projection_indices(query.projection.cloned())?
+            .with_limit(query.limit)
+            // Archives that stay where they were dealt: DataFusion's name for no work stealing.
+            .with_preserve_order(by_archive)
+            .build();
+        Ok(Some(DataSourceExec::from_data_source(config)))
+    }
+}
+
+/// What a query asks of a scan.
+struct ScanQuery<'a> {
+    projection: Option<&'a Vec<usize>>,
+    filters: &'a [Expr],
+    limit: Option<usize>,
+}
+
+#[async_trait]
+impl TableProvider for TarTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.table_schema.table_schema())
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn get_table_definition(&self) -> Option<&str> {
+        self.definition.as_deref()
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let query = ScanQuery { projection, filters, limit };
+        let mut plans = Vec::new();
+        for locator in &self.locators {
+            plans.extend(self.scan_locator(session, locator, &query).await?);
+        }
+        match (plans.len(), plans.pop()) {
+            (_, None) => {
+                let schema = match projection {
+                    Some(projection) => Arc::new(self.schema().project(projection)?),
+                    None => self.schema(),
+                };
+                Ok(Arc::new(datafusion::physical_plan::empty::EmptyExec::new(schema)))
+            }
+            (1, Some(plan)) => Ok(plan),
+            (_, Some(last)) => {
+                plans.push(last);
+                datafusion::physical_plan::union::UnionExec::try_new(plans)
+            }
+        }
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+        Ok(filters
+            .iter()
+            .map(|filter| match self.hive.prunes(filter) {
+                true => TableProviderFilterPushDown::Exact,
+                false => TableProviderFilterPushDown::Unsupported,
+            })
+            .collect())
+    }
+}
+
+fn file_groups(files: Vec<PartitionedFile>, max_partitions: usize) -> Vec<FileGroup> {
+    let sizes: Vec<u64> = files.iter().map(|file| file.object_meta.size).collect();
+    let mut files: Vec<Option<PartitionedFile>> = files.into_iter().map(Some).collect();
+    let deal = plan::deal(&sizes, max_partitions);
+    deal.into_iter().map(|archives| archives.into_iter().filter_map(|archive| files[archive].take()).collect()).collect()
+}
+
+fn fetch_target(archive: ArchiveObject, connection: &Connection) -> FetchTarget {
+    FetchTarget {
+        store: Arc::clone(&connection.store),
+        location: archive.location,
+        url: archive.url,
+        size: archive.size,
+        e_tag: archive.e_tag,
+        version: archive.version,
+    }
+}
+
+/// An archive as DataFusion knows files.
+fn partitioned_file(archive: ArchiveObject, connection: &Connection) -> PartitionedFile {
+    let meta = ObjectMeta {
+        location: archive.location.clone(),
+        last_modified: archive.last_modified,
+        size: archive.size.unwrap_or(0),
+        e_tag: archive.e_tag.clone(),
+        version: archive.version.clone(),
+    };
+    PartitionedFile::new_from_meta(meta).with_extension(Archive(fetch_target(archive, connection)))
+}
+
+fn scan_options(options: &TarOptions, schema: SchemaRef, locator: &Locator) -> ScanOptions {
+    ScanOptions {
+        format: options.format,
+        schema,
+        provenance: options.provenance,
+        members: locator.member_glob().cloned(),
+        archive_compression: options.archive_compression,
+        csv: options.csv_options(),
+        on_error: options.on_error.unwrap_or_default(),
+        on_unreachable: options.on_unreachable.unwrap_or_default(),
+        on_bad_row: options.on_bad_row.unwrap_or_default(),
+        on_invalid_utf8: options.on_invalid_utf8.unwrap_or_default(),
+        fetch: if locator.store().scheme() == Scheme::File { FetchSettings::local() } else { FetchSettings::default() },
+    }
+}
+
+fn session_config(session: &dyn Session) -> TarsqlConfig {
+    session.config_options().extensions.get::<TarsqlConfig>().cloned().unwrap_or_default()
+}
+
+/// What somebody registered for `url` with the session; our own registry would make one up, without our retries.
+fn registered_store(session: &dyn Session, url: &str) -> Option<Arc<dyn ObjectStore>> {
+    let url = Url::parse(url).ok()?;
+    match session.config().get_extension::<StoreRegistry>() {
+        Some(registry) => registry.registered(&url),
+        None => session.runtime_env().object_store_registry.get_store(&url).ok(),
+    }
+}
+
+/// The session's connections; a session that was never registered gets some of its own.
+fn stores_of(session: &dyn Session) -> Arc<Stores> {
+    session.config().get_extension::<Stores>().unwrap_or_default()
+}
+
+fn check_names(schema: &Schema) -> Result<()> {
+    let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => {
+            let message = format!("there are two columns '{}': declare the columns (option 'columns')", pair[0]);
+            Err(Error::new(ErrorKind::Schema, message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Our errors travel through the engine unchanged.
+pub(crate) fn to_datafusion(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// A nullable text column.
+fn text_field(name: &str) -> FieldRef {
+    Arc::new(Field::new(name, arrow::datatypes::DataType::Utf8View, true))
+}

@@ -1,0 +1,492 @@
+//! The options of a tar table, the same behind every door: `read_tar(…, name = value)`, `OPTIONS ('name' 'value')`,
+//! `SET tarsql.name = value` where a session default makes sense, and the builder methods of [`TarOptions`].
+//!
+//! Precedence: what the call says, then what the table says, then what the session says, then the default.
+
+use std::any::Any;
+use std::str::FromStr;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
+use datafusion::error::DataFusionError;
+
+use crate::compression::Compression;
+use crate::error::{Error, ErrorKind, Result};
+use crate::member::MemberFormat;
+use regex::Regex;
+
+use crate::member::csv::{self, CsvOptions};
+use crate::policy::{OnBadRow, OnError, OnInvalidUtf8, OnUnreachable};
+use crate::store::StoreOptions;
+use crate::table::columns::parse_columns;
+use crate::table::plan::Partitioning;
+
+/// Rows that inference looks at in a member unless told otherwise.
+const SCHEMA_INFER_MAX_RECORDS: usize = 1_000;
+
+/// How often a table may read its archives.
+const REPEAT_MAX: usize = 100_000;
+
+/// What a tar table is told. Everything has a default; what is not set here is asked of the session when a scan begins.
+///
+/// ```
+/// use tarsql::{OnBadRow, TarOptions};
+///
+/// let options = TarOptions::csv().has_header(false).delimiter(b';').on_bad_row(OnBadRow::Skip);
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct TarOptions {
+    pub(crate) format: MemberFormat,
+    pub(crate) archive_compression: Option<Compression>,
+    pub(crate) on_error: Option<OnError>,
+    pub(crate) on_unreachable: Option<OnUnreachable>,
+    pub(crate) on_bad_row: Option<OnBadRow>,
+    pub(crate) on_invalid_utf8: Option<OnInvalidUtf8>,
+    pub(crate) columns: Option<SchemaRef>,
+    pub(crate) has_header: Option<bool>,
+    pub(crate) delimiter: Option<u8>,
+    pub(crate) quote: Option<u8>,
+    pub(crate) escape: Option<u8>,
+    pub(crate) comment: Option<u8>,
+    pub(crate) null_regex: Option<Regex>,
+    pub(crate) newlines_in_values: Option<bool>,
+    pub(crate) schema_infer_max_records: Option<usize>,
+    pub(crate) provenance: bool,
+    pub(crate) partitioning: Option<Partitioning>,
+    pub(crate) repeat: Option<usize>,
+    pub(crate) store: StoreOptions,
+}
+
+/// Every option by name, for the message about an unknown one.
+const NAMES: [&str; 18] = [
+    "format",
+    "archive_compression",
+    "on_error",
+    "on_unreachable",
+    "on_bad_row",
+    "on_invalid_utf8",
+    "columns",
+    "has_header",
+    "delimiter",
+    "quote",
+    "escape",
+    "comment",
+    "null_regex",
+    "newlines_in_values",
+    "schema_infer_max_records",
+    "provenance",
+    "partitioning",
+    "repeat",
+];
+
+macro_rules! setters {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty,)+) => {
+        impl TarOptions {
+            $(
+                $(#[doc = $doc])+
+                #[must_use]
+                pub fn $name(mut self, value: $type) -> Self {
+                    self.$name = Some(value);
+                    self
+                }
+            )+
+        }
+    };
+}
+
+setters! {
+    /// What an archive is compressed with; told by its first bytes unless set. [`Compression::None`] is plain tar.
+    archive_compression: Compression,
+    /// What a damaged archive or member does.
+    on_error: OnError,
+    /// What an archive that can't be fetched does.
+    on_unreachable: OnUnreachable,
+    /// What a record that does not fit does.
+    on_bad_row: OnBadRow,
+    /// What bytes that are not UTF-8 do.
+    on_invalid_utf8: OnInvalidUtf8,
+    /// The columns of a record format, instead of inference.
+    columns: SchemaRef,
+    /// Whether the first record of a member names the columns (csv, tsv). Default: true.
+    has_header: bool,
+    /// What stands between two fields (csv). Default: a comma.
+    delimiter: u8,
+    /// What quotes a field (csv, tsv). Default: `"`.
+    quote: u8,
+    /// What escapes a quote within a quoted field (csv, tsv), besides doubling it.
+    escape: u8,
+    /// What begins a line that is no record (csv, tsv).
+    comment: u8,
+    /// Whether a quoted field may hold line ends (csv, tsv). Default: false, they make a bad row.
+    newlines_in_values: bool,
+    /// Rows that inference looks at in a member. Default: 1000.
+    schema_infer_max_records: usize,
+    /// How work is cut.
+    partitioning: Partitioning,
+    /// Reads every archive that many times, for scaling experiments. Default: 1.
+    repeat: usize,
+}
+
+macro_rules! formats {
+    ($($(#[doc = $doc:literal])+ $name:ident = $format:ident,)+) => {
+        impl TarOptions {
+            $(
+                $(#[doc = $doc])+
+                pub fn $name() -> Self {
+                    Self { format: MemberFormat::$format, ..Self::default() }
+                }
+            )+
+        }
+    };
+}
+
+formats! {
+    /// A row is a member.
+    members = Members,
+    /// A row is a file member, with its text.
+    text = Text,
+    /// A row is a line.
+    lines = Lines,
+    /// A row is a CSV record.
+    csv = Csv,
+    /// A row is a record of tab-separated values.
+    tsv = Tsv,
+    /// A row is a JSON document.
+    json = Json,
+    /// A row is an Avro record.
+    avro = Avro,
+}
+
+impl TarOptions {
+    /// What a row is.
+    #[must_use]
+    pub fn format(mut self, format: MemberFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Appends `_archive`, `_path` and `_row` to each row of a record format.
+    #[must_use]
+    pub fn provenance(mut self, provenance: bool) -> Self {
+        self.provenance = provenance;
+        self
+    }
+
+    /// A field whose whole text matches is NULL (csv, tsv). Default: only the empty field is.
+    ///
+    /// # Errors
+    /// `regex` is no regular expression.
+    pub fn null_regex(mut self, regex: &str) -> Result<Self> {
+        self.null_regex = Some(csv::null_regex(regex)?);
+        Ok(self)
+    }
+
+    /// A setting of the object store, such as `aws.endpoint`.
+    ///
+    /// # Errors
+    /// The setting is unknown.
+    pub fn store_option(mut self, key: &str, value: &str) -> Result<Self> {
+        self.store.insert(key, value)?;
+        Ok(self)
+    }
+
+    /// Sets one option by its SQL name.
+    ///
+    /// ```
+    /// use tarsql::TarOptions;
+    ///
+    /// let mut options = TarOptions::default();
+    /// options.set("format", "csv")?;
+    /// options.set("delimiter", ";")?;
+    /// let error = options.set("delimeter", ";").unwrap_err();
+    /// assert!(error.to_string().starts_with("unknown option 'delimeter': did you mean 'delimiter'?"));
+    /// # Ok::<(), tarsql::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The name is unknown, or the value impossible.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        match name.to_ascii_lowercase().as_str() {
+            "format" => self.format = value.parse()?,
+            "archive_compression" => self.archive_compression = parse_compression(value)?,
+            "on_error" => self.on_error = Some(value.parse()?),
+            "on_unreachable" => self.on_unreachable = Some(value.parse()?),
+            "on_bad_row" => self.on_bad_row = Some(value.parse()?),
+            "on_invalid_utf8" => self.on_invalid_utf8 = Some(value.parse()?),
+            "columns" => self.columns = Some(parse_columns(value)?),
+            "has_header" => self.has_header = Some(parse_bool(name, value)?),
+            "delimiter" => self.delimiter = Some(parse_byte(name, value)?),
+            "quote" => self.quote = Some(parse_byte(name, value)?),
+            "escape" => self.escape = Some(parse_byte(name, value)?),
+            "comment" => self.comment = Some(parse_byte(name, value)?),
+            "null_regex" => self.null_regex = Some(csv::null_regex(value)?),
+            "newlines_in_values" => self.newlines_in_values = Some(parse_bool(name, value)?),
+            "schema_infer_max_records" => self.schema_infer_max_records = Some(parse_count(name, value, usize::MAX)?),
+            "provenance" => self.provenance = parse_bool(name, value)?,
+            "partitioning" => self.partitioning = Some(value.parse()?),
+            "repeat" => self.repeat = Some(parse_count(name, value, REPEAT_MAX)?),
+            name if StoreOptions::covers(name) => self.store.insert(name, value)?,
+            name => return Err(unknown_option(name)),
+        }
+        Ok(())
+    }
+
+    /// Refuses options that say nothing for the format: a typo in one of the two would go unnoticed.
+    ///
+    /// # Errors
+    /// Names the option and the format.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let delimited = matches!(self.format, MemberFormat::Csv | MemberFormat::Tsv);
+        let for_csv = [
+            ("has_header", self.has_header.is_some()),
+            ("delimiter", self.delimiter.is_some()),
+            ("quote", self.quote.is_some()),
+            ("escape", self.escape.is_some()),
+            ("comment", self.comment.is_some()),
+            ("null_regex", self.null_regex.is_some()),
+            ("newlines_in_values", self.newlines_in_values.is_some()),
+        ];
+        let for_records = [
+            ("columns", self.columns.is_some()),
+            ("provenance", self.provenance),
+            ("schema_infer_max_records", self.schema_infer_max_records.is_some()),
+        ];
+        let misplaced = |options: &[(&'static str, bool)]| options.iter().find(|(_, set)| *set).map(|(name, _)| *name);
+        let format = self.format.as_str();
+        if let Some(name) = misplaced(&for_csv).filter(|_| !delimited) {
+            let message = format!("option '{name}' goes with format 'csv' or 'tsv', not with '{format}'");
+            return Err(Error::new(ErrorKind::Option, message));
+        }
+        if let Some(name) = misplaced(&for_records).filter(|_| !self.format.is_record()) {
+            let message = format!("option '{name}' goes with a record format (csv, tsv, json, avro), not with '{format}'");
+            return Err(Error::new(ErrorKind::Option, message));
+        }
+        Ok(())
+    }
+
+    /// The CSV dialect: what is set over the format's defaults.
+    pub(crate) fn csv_options(&self) -> CsvOptions {
+        let default = if self.format == MemberFormat::Tsv { CsvOptions::tsv() } else { CsvOptions::default() };
+        CsvOptions {
+            has_header: self.has_header.unwrap_or(default.has_header),
+            delimiter: self.delimiter.unwrap_or(default.delimiter),
+            quote: self.quote.unwrap_or(default.quote),
+            escape: self.escape.or(default.escape),
+            comment: self.comment.or(default.comment),
+            null_regex: self.null_regex.clone().or(default.null_regex),
+            newlines_in_values: self.newlines_in_values.unwrap_or(default.newlines_in_values),
+        }
+    }
+
+    /// These options, with the session's word where they have none.
+    pub(crate) fn or_session(&self, session: &TarsqlConfig) -> Self {
+        let mut options = self.clone();
+        options.on_error = options.on_error.or(session.on_error);
+        options.on_unreachable = options.on_unreachable.or(session.on_unreachable);
+        options.on_bad_row = options.on_bad_row.or(session.on_bad_row);
+        options.on_invalid_utf8 = options.on_invalid_utf8.or(session.on_invalid_utf8);
+        options.partitioning = options.partitioning.or(session.partitioning);
+        options.schema_infer_max_records = options.schema_infer_max_records.or(session.schema_infer_max_records);
+        options
+    }
+
+    pub(crate) fn infer_records(&self) -> usize {
+        self.schema_infer_max_records.unwrap_or(SCHEMA_INFER_MAX_RECORDS)
+    }
+}
+
+/// Session defaults: `SET tarsql.… = …`. Unset ones leave the word to the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct TarsqlConfig {
+    pub(crate) on_error: Option<OnError>,
+    pub(crate) on_unreachable: Option<OnUnreachable>,
+    pub(crate) on_bad_row: Option<OnBadRow>,
+    pub(crate) on_invalid_utf8: Option<OnInvalidUtf8>,
+    pub(crate) schema_infer_max_records: Option<usize>,
+    pub(crate) partitioning: Option<Partitioning>,
+    pub(crate) max_partitions: Option<usize>,
+    metrics_file: Option<String>,
+}
+
+impl TarsqlConfig {
+    /// Where the program appends its metrics, if `SET tarsql.metrics_file` said so.
+    pub fn metrics_file(&self) -> Option<&str> {
+        self.metrics_file.as_deref()
+    }
+
+    /// Sets where the program appends its metrics.
+    pub fn set_metrics_file(&mut self, path: Option<String>) {
+        self.metrics_file = path;
+    }
+
+    fn set_option(&mut self, name: &str, value: &str) -> Result<()> {
+        match name {
+            "on_error" => self.on_error = Some(value.parse()?),
+            "on_unreachable" => self.on_unreachable = Some(value.parse()?),
+            "on_bad_row" => self.on_bad_row = Some(value.parse()?),
+            "on_invalid_utf8" => self.on_invalid_utf8 = Some(value.parse()?),
+            "schema_infer_max_records" => self.schema_infer_max_records = Some(parse_count(name, value, usize::MAX)?),
+            "partitioning" => self.partitioning = Some(value.parse()?),
+            "max_partitions" => self.max_partitions = Some(parse_count(name, value, usize::MAX)?),
+            "metrics_file" => self.metrics_file = (!value.is_empty()).then(|| value.to_owned()),
+            _ => {
+                let known = self.entries().iter().map(|entry| entry.key.clone()).collect::<Vec<_>>().join(", ");
+                let message = format!("unknown setting 'tarsql.{name}': there are {known}");
+                return Err(Error::new(ErrorKind::Option, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ConfigExtension for TarsqlConfig {
+    const PREFIX: &'static str = "tarsql";
+}
+
+impl ExtensionOptions for TarsqlConfig {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> datafusion::error::Result<()> {
+        self.set_option(key, value).map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        let entry = |name: &str, value: Option<String>, description: &'static str| ConfigEntry {
+            key: format!("tarsql.{name}"),
+            value,
+            description,
+        };
+        let count = |value: Option<usize>| value.map(|value| value.to_string());
+        let text = |value: Option<&str>| value.map(str::to_owned);
+        vec![
+            entry("on_error", text(self.on_error.map(OnError::as_str)), "damaged archive or member: fail, skip"),
+            entry(
+                "on_unreachable",
+                text(self.on_unreachable.map(OnUnreachable::as_str)),
+                "archive that can't be fetched: fail, skip",
+            ),
+            entry(
+                "on_bad_row",
+                text(self.on_bad_row.map(OnBadRow::as_str)),
+                "record that does not fit: fail, skip, null",
+            ),
+            entry(
+                "on_invalid_utf8",
+                text(self.on_invalid_utf8.map(OnInvalidUtf8::as_str)),
+                "bytes that are not UTF-8: fail, replace, ignore, null",
+            ),
+            entry(
+                "schema_infer_max_records",
+                count(self.schema_infer_max_records),
+                "rows that inference looks at in a member (1000)",
+            ),
+            entry("partitioning", text(self.partitioning.map(Partitioning::as_str)), "how work is cut: auto, archive"),
+            entry(
+                "max_partitions",
+                count(self.max_partitions),
+                "partitions of a scan at most (the larger of 16 and 4 x target_partitions)",
+            ),
+            entry("metrics_file", self.metrics_file.clone(), "JSON file that the program appends its metrics to"),
+        ]
+    }
+}
+
+fn unknown_option(name: &str) -> Error {
+    let nearest = NAMES.iter().map(|known| (distance(known, name), known)).min();
+    let hint = match nearest {
+        Some((distance, known)) if distance <= 2 => format!("did you mean '{known}'? "),
+        _ => String::new(),
+    };
+    let message = format!("unknown option '{name}': {hint}there are {} and aws.…, gcp.…, azure.…", NAMES.join(", "));
+    Error::new(ErrorKind::Option, message)
+}
+
+/// Edits that turn one word into the other.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn parse_compression(value: &str) -> Result<Option<Compression>> {
+    if value.eq_ignore_ascii_case("auto") {
+        return Ok(None);
+    }
+    Compression::parse(value).map(Some).ok_or_else(|| {
+        let known = "'auto', 'none', 'gzip', 'zstd', 'bzip2', 'xz', 'lz4'";
+        Error::new(ErrorKind::Option, format!("option 'archive_compression' can't be '{value}': it is one of {known}"))
+    })
+}
+
+fn parse_bool(name: &str, value: &str) -> Result<bool> {
+    bool::from_str(&value.to_ascii_lowercase())
+        .map_err(|_| Error::new(ErrorKind::Option, format!("option '{name}' can't be '{value}': it is true or false")))
+}
+
+fn parse_byte(name: &str, value: &str) -> Result<u8> {
+    match value.as_bytes() {
+        [byte] if byte.is_ascii() => Ok(*byte),
+        b"\\t" => Ok(b'\t'),
+        _ => Err(Error::new(ErrorKind::Option, format!("option '{name}' can't be '{value}': it is one ASCII character"))),
+    }
+}
+
+fn parse_count(name: &str, value: &str, max: usize) -> Result<usize> {
+    match value.parse::<usize>() {
+        Ok(count) if (1..=max).contains(&count) => Ok(count),
+        _ => {
+            let range = if max == usize::MAX { "at least 1".to_owned() } else { format!("between 1 and {max}") };
+            Err(Error::new(ErrorKind::Option, format!("option '{name}' can't be '{value}': it is a whole number, {range}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_settable_and_checked() {
+        for name in NAMES {
+            let error = TarOptions::default().set(name, "\u{1F4A5}");
+            // Text options take anything; all others refuse nonsense by name.
+            if !["null_regex"].contains(&name) {
+                assert!(error.unwrap_err().to_string().contains(name), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn options_that_say_nothing_for_the_format_are_refused() {
+        let error = TarOptions::json().has_header(true).validate().unwrap_err();
+        assert_eq!(error.to_string(), "option 'has_header' goes with format 'csv' or 'tsv', not with 'json'");
+        let error = TarOptions::lines().provenance(true).validate().unwrap_err();
+        assert!(error.to_string().contains("'provenance' goes with a record format"), "{error}");
+    }
+
+    #[test]
+    fn the_session_speaks_only_where_the_table_is_silent() {
+        let mut session = TarsqlConfig::default();
+        session.set_option("on_error", "skip").unwrap();
+        assert_eq!(TarOptions::csv().or_session(&session).on_error, Some(OnError::Skip));
+        assert_eq!(TarOptions::csv().on_error(OnError::Fail).or_session(&session).on_error, Some(OnError::Fail));
+    }
+}
