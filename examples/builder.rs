@@ -4,15 +4,15 @@
 //! cargo run --example builder -- 'testdata/json/logs.tar :: *.jsonl*'
 //! ```
 
+use std::error::Error;
 use std::sync::Arc;
 
-use datafusion::error::Result;
 use datafusion::functions_aggregate::expr_fn::{avg, count};
 use datafusion::prelude::{SessionContext, col, lit};
 use tarsql::{TarOptions, TarTable};
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let locator = std::env::args().nth(1).unwrap_or_else(|| "testdata/json/logs.tar :: *.jsonl*".to_owned());
 
     let ctx = SessionContext::new();
@@ -24,5 +24,6 @@ async fn main() -> Result<()> {
         .filter(col("status").gt_eq(lit(400)))?
         .aggregate(vec![col("level")], vec![count(lit(1)), avg(col("latency_ms"))])?
         .show()
-        .await
+        .await?;
+    Ok(())
 }

@@ -26,8 +26,10 @@ async fn main() -> Result<()> {
          STORED AS TAR LOCATION '{archives} :: *.csv.gz' OPTIONS ('format' 'csv', 'on_bad_row' 'null')"
     ))
     .await?;
-    ctx.sql("SELECT icao24, max(velocity) AS fastest FROM states GROUP BY icao24 ORDER BY fastest DESC NULLS LAST LIMIT 5")
-        .await?
-        .show()
-        .await
+    ctx.sql(
+        "SELECT icao24, max(velocity) AS fastest FROM states GROUP BY icao24 ORDER BY fastest DESC NULLS LAST LIMIT 5",
+    )
+    .await?
+    .show()
+    .await
 }

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
-use crate::compression::{Compression, Decompressor, decompressor};
+use crate::compression::{Compression, Decompressor, Progress, decompressor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stats::Stats;
 use crate::store::ObjectReader;
@@ -131,9 +131,11 @@ impl ArchiveReader {
         Ok(piece)
     }
 
-    /// Bytes of the object that were looked at or hopped over so far.
-    pub(crate) fn object_position(&self) -> u64 {
-        self.stream.reader.position()
+    /// Counts what was read of an archive that is not read further. The length of a compressed one is not known then.
+    pub(crate) fn give_up(&self) {
+        let length = if self.stream.inflater.is_some() { None } else { self.stream.reader.size() };
+        self.stats.tar_bytes.add(self.accounted_bytes);
+        self.stats.length_bytes.add(length.unwrap_or(0).max(self.accounted_bytes));
     }
 
     /// Puts the member at hand and this archive into `error`.
@@ -193,6 +195,7 @@ impl ArchiveReader {
         }
         self.stats.archives_finished.add(1);
         self.stats.tar_bytes.add(end.accounted_bytes);
+        self.stats.length_bytes.add(end.length_bytes);
         Ok(end)
     }
 }
@@ -246,6 +249,8 @@ struct Inflater {
     decompressor: Box<dyn Decompressor>,
     input: Bytes,
     input_ended: bool,
+    /// What came after the bytes that were given out last.
+    error: Option<Error>,
 }
 
 impl TarStream {
@@ -256,7 +261,7 @@ impl TarStream {
             return Ok(Self { reader, inflater: None, current: head, position: 0, stats });
         }
         let decompressor = decompressor(compression, DECOMPRESSOR_BYTES_MAX)?;
-        let inflater = Some(Inflater { decompressor, input: head, input_ended: false });
+        let inflater = Some(Inflater { decompressor, input: head, input_ended: false, error: None });
         Ok(Self { reader, inflater, current: Bytes::new(), position: 0, stats })
     }
 
@@ -313,6 +318,9 @@ impl Inflater {
     async fn next(&mut self, reader: &mut ObjectReader, stats: &Stats) -> Result<Option<Bytes>> {
         let mut block = BytesMut::zeroed(BLOCK_BYTES);
         loop {
+            if let Some(error) = self.error.take() {
+                return Err(error);
+            }
             if self.input.is_empty() && !self.input_ended {
                 match reader.next().await? {
                     Some(input) => self.input = input,
@@ -320,7 +328,7 @@ impl Inflater {
                 }
             }
             let start = Instant::now();
-            let written = self.decompress(&mut block)?;
+            let written = self.decompress(&mut block);
             stats.decompress_nanos.add_elapsed(start);
             if written > 0 {
                 stats.bytes_decompressed.add(written as u64);
@@ -333,20 +341,33 @@ impl Inflater {
         }
     }
 
-    fn decompress(&mut self, block: &mut [u8]) -> Result<usize> {
+    /// Fills `block`; says how far. An error waits until what came before it was given out: how far a damaged archive
+    /// can be read must not depend on how its bytes arrive.
+    fn decompress(&mut self, block: &mut [u8]) -> usize {
         let mut written = 0;
-        while written < block.len() && !self.input.is_empty() {
-            let progress = self.decompressor.decompress(&self.input, &mut block[written..])?;
-            if progress.consumed == 0 && progress.written == 0 {
-                return Err(Error::new(ErrorKind::Compression, "the decompressor makes no progress"));
+        while written < block.len() {
+            let step = match self.input.is_empty() {
+                false => self.decompressor.decompress(&self.input, &mut block[written..]),
+                true if self.input_ended => self.decompressor.finish(&mut block[written..]).map(Progress::flushed),
+                true => break,
+            };
+            match step {
+                Ok(Progress { consumed: 0, written: 0 }) if self.input.is_empty() => break,
+                Ok(Progress { consumed: 0, written: 0 }) => {
+                    self.error = Some(Error::new(ErrorKind::Compression, "the decompressor makes no progress"));
+                    break;
+                }
+                Ok(progress) => {
+                    self.input.advance(progress.consumed);
+                    written += progress.written;
+                }
+                Err(error) => {
+                    self.error = Some(error);
+                    break;
+                }
             }
-            drop(self.input.split_to(progress.consumed));
-            written += progress.written;
         }
-        if self.input_ended && written < block.len() {
-            written += self.decompressor.finish(&mut block[written..])?;
-        }
-        Ok(written)
+        written
     }
 }
 

@@ -6,7 +6,7 @@ mod compression;
 mod error;
 mod locator;
 mod member;
-mod metrics;
+pub mod metrics;
 mod policy;
 mod report;
 mod scan;
@@ -25,6 +25,6 @@ pub use crate::report::{Incident, ListingReport, PartitionReport, ScanReport};
 pub use crate::stats::{Count, Stats};
 pub use crate::store::StoreOptions;
 pub use crate::table::{
-    Partitioning, Progress, StoreRegistry, TarOptions, TarSource, TarTable, TarsqlConfig, progress, register,
+    Partitioning, Progress, StoreRegistry, TarOptions, TarSource, TarTable, TarsqlConfig, measure, progress, register,
     register_url_tables, reports,
 };

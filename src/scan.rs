@@ -176,7 +176,10 @@ impl ArchiveScan {
             },
             State::Members(mut reader) => match self.next_member(&mut reader).await {
                 Ok(next) => (next.into_state(reader), Ok(())),
-                Err(error) => (State::Flush, Err(error)),
+                Err(error) => {
+                    reader.give_up();
+                    (State::Flush, Err(error))
+                }
             },
             State::Content(mut reader) => match reader.next_content().await {
                 Ok(Some(content)) => {
@@ -187,7 +190,10 @@ impl ArchiveScan {
                     self.rows.end();
                     (State::Members(reader), Ok(()))
                 }
-                Err(error) => (State::Flush, Err(error)),
+                Err(error) => {
+                    reader.give_up();
+                    (State::Flush, Err(error))
+                }
             },
             State::Flush => return self.rows.flush(),
             State::Done => return Ok(None),
@@ -246,6 +252,7 @@ impl ArchiveScan {
             return Err(());
         }
         self.stats.errors.add(1);
+        self.stats.archives_skipped.add(1);
         self.report.note(Incident::skipped(&self.url, error));
         Ok(())
     }

@@ -62,10 +62,14 @@ stats! {
     bytes_hopped,
     /// Bytes that came out of decompressors (archives' and members').
     bytes_decompressed,
-    /// Bytes of the uncompressed tar stream that were accounted for: headers, content, padding, trailer.
+    /// Lengths of the tar streams of the archives that were read to their end or given up.
+    length_bytes,
+    /// What headers, content, padding and trailers of those archives add up to.
     tar_bytes,
     /// Archives opened.
     archives_opened,
+    /// Archives given up, by `on_error` or `on_unreachable`.
+    archives_skipped,
     /// Archives read to their end.
     archives_finished,
     /// Members whose header was read.

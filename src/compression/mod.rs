@@ -118,6 +118,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// Of a call that had no input.
+    pub(crate) const fn flushed(written: usize) -> Self {
+        Self { consumed: 0, written }
+    }
+}
+
+impl Progress {
     /// From the running totals of a library's decoder, before and after one call.
     fn between(before: (u64, u64), after: (u64, u64)) -> Self {
         let moved = |from: u64, to: u64| usize::try_from(to - from).expect("no more than the slice that was given");

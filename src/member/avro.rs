@@ -46,7 +46,8 @@ const JOINED_BYTES: usize = 1 << 20;
 /// What is no container or holds no records, and a sample that ends inside the header.
 pub(crate) fn infer(sample: &[u8]) -> Result<Schema> {
     let (mut header, _) = Header::parse(sample)?.ok_or_else(|| {
-        let what = format!("the header of the Avro container has more than the {} bytes that were looked at", sample.len());
+        let what =
+            format!("the header of the Avro container has more than the {} bytes that were looked at", sample.len());
         Error::new(ErrorKind::Schema, what)
     })?;
     let schema = writer_schema(&mut header)?;
@@ -162,7 +163,8 @@ impl AvroDecoder {
                 return Err(bad_block(offset, &format!("{} bytes are less than {records} records", head.bytes)));
             }
         } else {
-            codec::decompress(open.header.codec, block, &mut open.blocks.bytes).map_err(|what| bad_block(offset, &what))?;
+            codec::decompress(open.header.codec, block, &mut open.blocks.bytes)
+                .map_err(|what| bad_block(offset, &what))?;
         }
         let bytes = start..open.blocks.bytes.len();
         open.blocks.blocks.push(Block { offset, records, bytes });

@@ -99,7 +99,7 @@ impl TextCast {
             };
             let strings = with_nulls(&strings, |row| self.is_null(strings.value(row).as_bytes()));
             let options = CastOptions { safe: true, ..CastOptions::default() };
-            strings.and_then(|strings| Ok((Some(strings.clone()), cast_with_options(&strings, to, &options)?)))
+            strings.and_then(|strings| cast_with_options(&strings, to, &options).map(|values| (Some(strings), values)))
         };
         let (strings, values) = values.map_err(|error| {
             Error::new(ErrorKind::Record, format!("column '{name}' can't be made {to}")).caused_by(error)

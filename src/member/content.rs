@@ -2,13 +2,14 @@
 //!
 //! A member such as `states.csv.gz` is told by its magic bytes, not by its name, and decompressed on the way.
 
-use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::{Buf, Bytes, BytesMut};
+
 use crate::archive::DECOMPRESSOR_BYTES_MAX;
-use crate::compression::{Compression, Decompressor, decompressor};
-use crate::error::Result;
+use crate::compression::{Compression, Decompressor, Progress, decompressor};
+use crate::error::{Error, Result};
 use crate::stats::Stats;
 
 /// Bytes that a decoder is fed at a time: large enough to be fast, small enough that the batches which one piece
@@ -20,6 +21,8 @@ pub(crate) struct MemberContent {
     state: State,
     input: Bytes,
     input_ended: bool,
+    /// What came after the bytes that were pulled last.
+    error: Option<Error>,
     stats: Arc<Stats>,
 }
 
@@ -28,12 +31,11 @@ enum State {
     Head(Vec<u8>),
     Plain,
     Compressed(Box<dyn Decompressor>),
-    Ended,
 }
 
 impl MemberContent {
     pub(crate) fn new(stats: Arc<Stats>) -> Self {
-        Self { state: State::Head(Vec::new()), input: Bytes::new(), input_ended: false, stats }
+        Self { state: State::Head(Vec::new()), input: Bytes::new(), input_ended: false, error: None, stats }
     }
 
     /// Gives the next piece of stored content. Only when `pull` has returned `None`.
@@ -61,7 +63,7 @@ impl MemberContent {
                 Ok((count > 0).then(|| self.input.split_to(count)))
             }
             State::Compressed(_) => self.decompress(),
-            State::Head(_) | State::Ended => Ok(None),
+            State::Head(_) => Ok(None),
         }
     }
 
@@ -91,26 +93,43 @@ impl MemberContent {
         Ok(())
     }
 
+    /// The next block. An error waits until what came before it was pulled.
     fn decompress(&mut self) -> Result<Option<Bytes>> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
         let State::Compressed(decompressor) = &mut self.state else { return Ok(None) };
         let start = Instant::now();
         let mut block = BytesMut::zeroed(PIECE_BYTES_MAX);
         let mut written = 0;
-        while written < block.len() && !self.input.is_empty() {
-            let progress = decompressor.decompress(&self.input, &mut block[written..])?;
-            drop(self.input.split_to(progress.consumed));
-            written += progress.written;
-        }
-        if self.input_ended && self.input.is_empty() && written < block.len() {
-            let flushed = decompressor.finish(&mut block[written..])?;
-            written += flushed;
-            if flushed == 0 {
-                self.state = State::Ended;
+        while written < block.len() {
+            let step = match self.input.is_empty() {
+                false => decompressor.decompress(&self.input, &mut block[written..]),
+                true if self.input_ended => decompressor.finish(&mut block[written..]).map(Progress::flushed),
+                true => break,
+            };
+            match step {
+                Ok(Progress { consumed: 0, written: 0 }) => break,
+                Ok(progress) => {
+                    self.input.advance(progress.consumed);
+                    written += progress.written;
+                }
+                Err(error) => {
+                    self.error = Some(error);
+                    break;
+                }
             }
         }
         self.stats.decompress_nanos.add_elapsed(start);
         self.stats.bytes_decompressed.add(written as u64);
         block.truncate(written);
-        Ok((written > 0).then(|| block.freeze()))
+        match (written, self.error.take()) {
+            (0, Some(error)) => Err(error),
+            (0, None) => Ok(None),
+            (_, error) => {
+                self.error = error;
+                Ok(Some(block.freeze()))
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 /// One schema for all. A column that one of them lacks is nullable; one that is `Null` in all of them is text.
 pub(crate) fn unite(schemas: impl IntoIterator<Item = Schema>) -> Schema {
     let fields = schemas.into_iter().map(|schema| schema.fields).reduce(|left, right| unite_fields(&left, &right));
-    Schema::new(fields.unwrap_or_default().iter().map(|field| settle_field(field)).collect::<Fields>())
+    Schema::new(fields.unwrap_or_default().iter().map(settle_field).collect::<Fields>())
 }
 
 /// The type that has the values of both.

@@ -131,6 +131,11 @@ impl ObjectReader {
         self.position
     }
 
+    /// Length of the object, where it is known.
+    pub(crate) fn size(&self) -> Option<u64> {
+        self.object.target.size
+    }
+
     /// Leaves out the next `n` bytes. What is already under way for them is cancelled or read through, by
     /// [`next`](Self::next), whichever is cheaper.
     pub(crate) fn skip(&mut self, n: u64) {

@@ -36,7 +36,7 @@ use url::Url;
 pub use self::options::{TarOptions, TarsqlConfig};
 pub use self::plan::Partitioning;
 pub use self::registry::StoreRegistry;
-pub use self::run::{Progress, progress, reports};
+pub use self::run::{Progress, measure, progress, reports};
 pub use self::source::TarSource;
 pub use self::sql::{register, register_url_tables};
 
@@ -130,13 +130,15 @@ impl TarTable {
             locators,
             options,
             file_schema: Arc::new(Schema::empty()),
-            table_schema: TableSchema::from_file_schema(Arc::new(Schema::empty())),
+            table_schema: TableSchema::from(Arc::new(Schema::empty())),
             hive,
             stores,
             definition,
         };
         table.file_schema = table.resolve_schema(session).await?;
-        table.table_schema = TableSchema::new(Arc::clone(&table.file_schema), table.hive.fields().to_vec());
+        table.table_schema = TableSchema::builder(Arc::clone(&table.file_schema))
+            .with_table_partition_cols(table.hive.fields().to_vec())
+            .build();
         check_names(table.table_schema.table_schema())?;
         Ok(table)
     }
@@ -179,10 +181,7 @@ impl TarTable {
         if !own && let Some(store) = registered_store(session, &store.registry_url()) {
             return Ok(Connection { store, pager: None });
         }
-        let authority = match store.query() {
-            Some(query) => format!("{}?{query}", store.authority()),
-            None => store.authority().to_owned(),
-        };
+        let authority = store.connect_authority();
         self.stores.connection(store.scheme().as_str(), &authority, &self.options.store, Purpose::Read)
     }
 
@@ -196,9 +195,9 @@ impl TarTable {
         let config = session_config(session);
         let options = self.options.or_session(&config);
         let start = Instant::now();
-        let connection = self.connect(session, locator).map_err(to_datafusion)?;
-        let archives = self.list(&connection, locator).await.map_err(to_datafusion)?.archives;
-        let files = self.hive.files(session, archives, &connection, query.filters).map_err(to_datafusion)?;
+        let connection = self.connect(session, locator)?;
+        let archives = self.list(&connection, locator).await?.archives;
+        let files = self.hive.files(session, archives, &connection, query.filters)?;
         let repeat = options.repeat.unwrap_or(1);
         let listing = ListingReport {
             files: (files.len() * repeat) as u64,
@@ -367,9 +366,11 @@ fn check_names(schema: &Schema) -> Result<()> {
     }
 }
 
-/// Our errors travel through the engine unchanged.
-pub(crate) fn to_datafusion(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
+/// Our errors travel through the engine unchanged, so that whoever shows them can find them again.
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        Self::External(Box::new(error))
+    }
 }
 
 /// A nullable text column.

@@ -8,7 +8,6 @@ use std::str::FromStr;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
-use datafusion::error::DataFusionError;
 
 use crate::compression::Compression;
 use crate::error::{Error, ErrorKind, Result};
@@ -358,7 +357,7 @@ impl ExtensionOptions for TarsqlConfig {
     }
 
     fn set(&mut self, key: &str, value: &str) -> datafusion::error::Result<()> {
-        self.set_option(key, value).map_err(|error| DataFusionError::External(Box::new(error)))
+        Ok(self.set_option(key, value)?)
     }
 
     fn entries(&self) -> Vec<ConfigEntry> {

@@ -9,7 +9,6 @@ use url::{Position, Url};
 
 use crate::locator::Scheme;
 use crate::store::{Purpose, StoreOptions, Stores};
-use crate::table::to_datafusion;
 
 /// A registry that connects to a bucket the first time it is asked for, with settings from the environment.
 ///
@@ -53,6 +52,6 @@ impl ObjectStoreRegistry for StoreRegistry {
         let Ok(scheme) = Scheme::parse(url.scheme()) else { return Err(error) };
         let authority = &url[Position::BeforeUsername..Position::AfterPort];
         let connection = self.stores.connection(scheme.as_str(), authority, &StoreOptions::default(), Purpose::Write);
-        connection.map(|connection| connection.store).map_err(to_datafusion)
+        Ok(connection?.store)
     }
 }

@@ -1,11 +1,15 @@
 //! What a plan's tar scans have done: for progress while it runs, for metrics and messages afterwards.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use datafusion::datasource::sink::DataSinkExec;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 
+use crate::metrics::{ArchiveTime, PartitionTime, RunReport};
 use crate::report::ScanReport;
+use crate::stats::Stats;
 use crate::table::TarSource;
 
 /// The reports of all tar scans in `plan`, from left to right.
@@ -48,4 +52,91 @@ pub fn progress(plan: &Arc<dyn ExecutionPlan>) -> Option<Progress> {
         progress.rows += totals.rows.value();
     }
     (!reports.is_empty()).then_some(progress)
+}
+
+/// Puts what the tar scans of `plan` have done since `started`, and how long its writer encoded, into `run`.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use datafusion::prelude::SessionContext;
+/// use tarsql::metrics::RunReport;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let ctx = SessionContext::new();
+/// tarsql::register(&ctx)?;
+/// let sql = "SELECT path FROM read_tar('testdata/opensky/states/**/*.csv.tar')";
+/// let (started, mut run) = (Instant::now(), RunReport::new(sql));
+/// let plan = ctx.sql(sql).await?.create_physical_plan().await?;
+/// let batches = datafusion::physical_plan::collect(std::sync::Arc::clone(&plan), ctx.task_ctx()).await?;
+/// tarsql::measure(&plan, started, &mut run);
+/// run.duration_secs = started.elapsed().as_secs_f64();
+/// assert_eq!(run.scan.rows as usize, batches.iter().map(|batch| batch.num_rows()).sum::<usize>());
+/// assert_eq!(run.completeness, Some(1.0));
+/// # Ok(())
+/// # }
+/// ```
+pub fn measure(plan: &Arc<dyn ExecutionPlan>, started: Instant, run: &mut RunReport) {
+    let totals = Stats::default();
+    for report in reports(plan) {
+        run.listing.files += report.listing.files;
+        run.listing.bytes += report.listing.bytes;
+        run.listing.duration_secs += report.listing.duration.as_secs_f64();
+        totals.merge(&report.totals());
+        add_partitions(&report, started, &mut run.partitions);
+        run.archives.extend(report.slowest_archives().into_iter().map(|(duration, archive)| ArchiveTime {
+            archive,
+            duration_secs: duration.as_secs_f64(),
+        }));
+    }
+    add_scan(&totals, run);
+    run.scan.encode_secs += encode_secs(plan);
+    let ended = totals.archives_finished.value() + totals.archives_skipped.value();
+    let length = totals.length_bytes.value();
+    // A scan that a LIMIT or an error ended says nothing about what it did not come to.
+    run.completeness = (ended == run.listing.files && length > 0).then(|| totals.tar_bytes.value() as f64 / length as f64);
+}
+
+fn add_partitions(report: &ScanReport, started: Instant, partitions: &mut Vec<PartitionTime>) {
+    for (index, partition) in report.partitions.iter().enumerate() {
+        let begun = report.started(index).map(|begun| begun.saturating_duration_since(started));
+        partitions.push(PartitionTime {
+            partition: partitions.len() as u64,
+            start_secs: begun.unwrap_or_default().as_secs_f64(),
+            busy_secs: seconds(partition.busy_nanos.value()),
+            rows: partition.stats.rows.value(),
+            bytes: partition.stats.bytes_fetched.value(),
+        });
+    }
+}
+
+fn add_scan(totals: &Stats, run: &mut RunReport) {
+    let scan = &mut run.scan;
+    scan.rows += totals.rows.value();
+    scan.bytes_fetched += totals.bytes_fetched.value();
+    scan.bytes_decompressed += totals.bytes_decompressed.value();
+    scan.members_scanned += totals.members_scanned.value();
+    scan.members_skipped += totals.members_skipped.value();
+    scan.bad_rows += totals.bad_rows.value();
+    scan.errors += totals.errors.value();
+    scan.requests += totals.requests.value();
+    scan.retries += totals.retries.value();
+    scan.resumed_bytes += totals.resumed_bytes.value();
+    scan.fetch_wait_secs += seconds(totals.fetch_wait_nanos.value());
+    scan.decompress_secs += seconds(totals.decompress_nanos.value());
+    scan.decode_secs += seconds(totals.decode_nanos.value());
+}
+
+/// Time that the sinks of `plan` say they computed.
+fn encode_secs(plan: &Arc<dyn ExecutionPlan>) -> f64 {
+    let own = match plan.downcast_ref::<DataSinkExec>() {
+        Some(sink) => sink.metrics().and_then(|metrics| metrics.elapsed_compute()).unwrap_or(0),
+        None => 0,
+    };
+    seconds(own as u64) + plan.children().into_iter().map(encode_secs).sum::<f64>()
+}
+
+fn seconds(nanos: u64) -> f64 {
+    Duration::from_nanos(nanos).as_secs_f64()
 }

@@ -26,7 +26,7 @@ use crate::report::ScanReport;
 use crate::scan::{ArchiveScan, ScanOptions, Selection};
 use crate::stats::Stats;
 use crate::store::FetchTarget;
-use crate::table::{filter, to_datafusion};
+use crate::table::filter;
 
 /// The archive behind a `PartitionedFile`: where it is, and through which store.
 #[derive(Clone)]
@@ -197,11 +197,10 @@ impl FileOpener for TarOpener {
         };
         let report = Arc::clone(&self.report);
         let options = Arc::clone(&self.options);
-        let scan = ArchiveScan::new(target.clone(), options, &self.selection, report, self.partition)
-            .map_err(to_datafusion)?;
+        let scan = ArchiveScan::new(target.clone(), options, &self.selection, report, self.partition)?;
         let metered = Metered { scan, counts: Arc::clone(&self.counts) };
         let batches = stream::try_unfold(metered, |mut metered| async move {
-            let batch = metered.scan.next_batch().await.map_err(to_datafusion)?;
+            let batch = metered.scan.next_batch().await?;
             metered.counts.publish();
             Ok::<_, DataFusionError>(batch.map(|batch| (batch, metered)))
         });

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::locator::Locator;
 use crate::metrics::redact;
 use crate::store::Stores;
-use crate::table::{TableParts, TarOptions, TarTable, TarsqlConfig, planning, stores_of, text_field, to_datafusion};
+use crate::table::{TableParts, TarOptions, TarTable, TarsqlConfig, planning, stores_of, text_field};
 
 /// Name of the table function.
 const READ_TAR: &str = "read_tar";
@@ -100,8 +100,8 @@ impl TableProviderFactory for TarTableFactory {
         session: &dyn Session,
         command: &CreateExternalTable,
     ) -> DataFusionResult<Arc<dyn TableProvider>> {
-        let parts = table_parts(command).map_err(to_datafusion)?;
-        let table = TarTable::from_parts(session, parts, stores_of(session)).await.map_err(to_datafusion)?;
+        let parts = table_parts(command)?;
+        let table = TarTable::from_parts(session, parts, stores_of(session)).await?;
         Ok(Arc::new(table))
     }
 }
@@ -169,7 +169,7 @@ impl UrlTableFactory for TarUrlTables {
             return Ok(None);
         }
         let session = session_state(&self.session)?;
-        let table = TarTable::open(&session, url, TarOptions::members()).await.map_err(to_datafusion)?;
+        let table = TarTable::open(&session, url, TarOptions::members()).await?;
         Ok(Some(Arc::new(table)))
     }
 }
@@ -200,7 +200,7 @@ impl RelationPlanner for ReadTar {
     ) -> DataFusionResult<RelationPlanning> {
         match relation {
             TableFactor::Table { name, alias, args: Some(args), .. } if is_read_tar(&name) => {
-                let (locators, options) = parse_arguments(&args.args).map_err(to_datafusion)?;
+                let (locators, options) = parse_arguments(&args.args)?;
                 let table = self.table(locators, options)?;
                 let plan = LogicalPlanBuilder::scan(READ_TAR, provider_as_source(table), None)?.build()?;
                 Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
@@ -220,7 +220,7 @@ impl ReadTar {
             let table = TarTable::from_parts(&session, parts, planning_stores).await?;
             Ok(TarTable { stores: scan_stores, ..table })
         };
-        Ok(Arc::new(planning::wait(open).map_err(to_datafusion)?))
+        Ok(Arc::new(planning::wait(open)?))
     }
 }
 

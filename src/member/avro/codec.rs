@@ -32,7 +32,9 @@ pub(super) fn decompress(codec: Codec, block: &[u8], out: &mut Vec<u8>) -> Resul
     };
     let result = match read {
         Err(error) => Err(format!("it does not decompress: {error}")),
-        Ok(_) if out.len() - before > BLOCK_BYTES_MAX => Err(format!("it has more than {BLOCK_BYTES_MAX} bytes decompressed")),
+        Ok(_) if out.len() - before > BLOCK_BYTES_MAX => {
+            Err(format!("it has more than {BLOCK_BYTES_MAX} bytes decompressed"))
+        }
         Ok(_) if codec == Codec::Snappy => check_snappy(block),
         Ok(_) => Ok(()),
     };

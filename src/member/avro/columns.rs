@@ -21,7 +21,8 @@ pub(super) fn plain(field: &Field) -> Field {
 
 fn plain_type(data_type: &DataType) -> DataType {
     // Inside, what can't be NULL stays so: keys of maps, for one, must not.
-    let inner = |field: &FieldRef| Arc::new(Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()));
+    let inner =
+        |field: &FieldRef| Arc::new(Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()));
     match data_type {
         DataType::Utf8 | DataType::Dictionary(..) => DataType::Utf8View,
         DataType::List(element) => DataType::List(inner(element)),
@@ -113,11 +114,7 @@ fn find(writer: &Schema, name: &str) -> Result<usize> {
 }
 
 /// `misfit` is told of each row that does not cast; what is there becomes NULL.
-fn cast(
-    column: &ArrayRef,
-    wanted: &DataType,
-    misfit: &mut dyn FnMut(usize, String) -> Result<()>,
-) -> Result<ArrayRef> {
+fn cast(column: &ArrayRef, wanted: &DataType, misfit: &mut dyn FnMut(usize, String) -> Result<()>) -> Result<ArrayRef> {
     if column.data_type() == wanted {
         return Ok(Arc::clone(column));
     }

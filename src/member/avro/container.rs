@@ -121,7 +121,7 @@ pub(super) fn header_bytes(header: &Header, codec: Codec) -> Vec<u8> {
 }
 
 /// Avro's `long`: zigzag, then seven bits a byte, the lowest first.
-fn push_long(out: &mut Vec<u8>, value: i64) {
+pub(super) fn push_long(out: &mut Vec<u8>, value: i64) {
     let mut rest = (value << 1 ^ value >> 63).cast_unsigned();
     while rest >= 0x80 {
         out.push(0x80 | u8::try_from(rest & 0x7f).expect("seven bits"));
@@ -170,7 +170,8 @@ impl<'a> Cursor<'a> {
         }
         let sync = self.take(SYNC_BYTES)?.try_into().map_err(|_| Stop::More)?;
         let schema = schema.ok_or_else(|| Stop::Damage("the Avro header has no schema".to_owned()))?;
-        let schema = str::from_utf8(schema).map_err(|_| Stop::Damage("the schema in the Avro header is not UTF-8".to_owned()))?;
+        let schema = str::from_utf8(schema)
+            .map_err(|_| Stop::Damage("the schema in the Avro header is not UTF-8".to_owned()))?;
         Ok(Header { schema: schema.to_owned(), codec, sync })
     }
 
@@ -221,7 +222,9 @@ fn codec_of(name: &[u8]) -> Result<Codec, Stop> {
         b"zstandard" => Ok(Codec::Zstandard),
         b"bzip2" => Ok(Codec::Bzip2),
         b"xz" => Ok(Codec::Xz),
-        other => Err(Stop::Damage(format!("the Avro codec '{}' is unknown", String::from_utf8_lossy(other).escape_debug()))),
+        other => {
+            Err(Stop::Damage(format!("the Avro codec '{}' is unknown", String::from_utf8_lossy(other).escape_debug())))
+        }
     }
 }
 
@@ -252,7 +255,10 @@ mod tests {
         let cases: [(&[u8], &str); 6] = [
             (b"PK", "the content is no Avro container: it does not begin with 'Obj' and 1"),
             (b"Obj\x01\x02\x01", "the length of a text in the header is -1, not from 0 to 4194304"),
-            (b"Obj\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "the count of the header's metadata is no number of 64 bits"),
+            (
+                b"Obj\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+                "the count of the header's metadata is no number of 64 bits",
+            ),
             (b"Obj\x01\x020000000000000000", "the length of a text in the header is 24, not from 0 to 4194304"),
             (b"Obj\x01\x000000000000000000", "the Avro header has no schema"),
             (b"Obj\x01\x02\x14avro.codec\x06lz4\x000000000000000000", "the Avro codec 'lz4' is unknown"),

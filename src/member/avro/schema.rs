@@ -189,7 +189,8 @@ mod tests {
         for uses in [1, 2] {
             let mut fields = vec![field("f0", r#"{"type":"enum","name":"t0","symbols":["S"]}"#)];
             for at in 1..1000 {
-                let inner: Vec<_> = (0..uses).map(|name| field(&format!("x{name}"), &format!("\"t{}\"", at - 1))).collect();
+                let inner: Vec<_> =
+                    (0..uses).map(|name| field(&format!("x{name}"), &format!("\"t{}\"", at - 1))).collect();
                 let data_type = record(&inner).replace(r#""name":"r""#, &format!(r#""name":"t{at}""#));
                 fields.push(field(&format!("f{at}"), &data_type));
             }

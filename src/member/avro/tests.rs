@@ -1,25 +1,309 @@
-//! Containers to rows.
+//! Containers to rows, whole, damaged everywhere, through pieces and batches of every size.
+
+use arrow::array::{Array, Int32Array, Int64Array as Longs, StringArray};
+use arrow::datatypes::Field;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow_avro::compression::CompressionCodec;
+use arrow_avro::writer::WriterBuilder;
+use arrow_avro::writer::format::AvroOcfFormat;
 
 use super::*;
-use crate::policy::*;
+use crate::policy::OnBadRow;
 use crate::stats::Stats;
-#[test]
-fn explore() {
-    for c in ["null","deflate","snappy","zstandard","bzip2","xz"] {
-        let bytes = std::fs::read(format!("/tmp/hjson/fa-{c}.avro")).unwrap();
-        let schema = Arc::new(infer(&bytes).unwrap());
-        if c == "null" { eprintln!("{schema:#?}"); }
-        let n = schema.fields().len();
-        for projection in [(0..n).collect(), vec![3, 1], vec![]] {
-        let mut d = AvroDecoder::new(RecordOptions { schema: schema.clone(), projection, batch_size: 8, on_bad_row: OnBadRow::Fail, on_invalid_utf8: OnInvalidUtf8::Fail, stats: Arc::new(Stats::default()) });
-        d.decode(&bytes).unwrap();
-        d.finish().unwrap();
-        while let Some(r) = d.next_records() {
-            eprintln!("{c} {} {:?}", r.batch.num_rows(), r.row_numbers.values());
-            if c == "null" && r.batch.num_columns() > 0 { let o = arrow::util::display::FormatOptions::new().with_null("NULL");
-            let f: Vec<_> = r.batch.columns().iter().map(|c| arrow::util::display::ArrayFormatter::try_new(c, &o).unwrap()).collect();
-            for i in 0..r.batch.num_rows() { eprintln!("{}", f.iter().map(|f| f.value(i).to_string()).collect::<Vec<_>>().join(" | ")); } }
-        }
+
+const PIECES: [usize; 8] = [1, 2, 3, 5, 7, 11, 64, usize::MAX];
+
+fn codecs() -> [Option<CompressionCodec>; 6] {
+    use CompressionCodec::{Bzip2, Deflate, Snappy, Xz, ZStandard};
+    [None, Some(Deflate), Some(Snappy), Some(ZStandard), Some(Bzip2), Some(Xz)]
+}
+
+/// Blocks of 3, 1 and 2 records: a long, a string or null, an int.
+fn container(codec: Option<CompressionCodec>) -> Vec<u8> {
+    let schema = Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("Name", DataType::Utf8, true),
+        Field::new("n", DataType::Int32, false),
+    ]);
+    let mut writer =
+        WriterBuilder::new(schema.clone()).with_compression(codec).build::<_, AvroOcfFormat>(Vec::new()).unwrap();
+    let names = [Some("a"), None, Some("longer than twelve bytes"), Some(""), None, Some("7")];
+    for rows in [0..3, 3..4, 4..6] {
+        let ids = Longs::from_iter_values(rows.clone().map(|row| i64::try_from(row).unwrap() * 1_000_000_000));
+        let texts = StringArray::from(names[rows.clone()].to_vec());
+        let ints = Int32Array::from_iter_values(rows.map(|row| i32::try_from(row).unwrap()));
+        let columns: Vec<ArrayRef> = vec![Arc::new(ids), Arc::new(texts), Arc::new(ints)];
+        writer.write(&RecordBatch::try_new(Arc::new(schema.clone()), columns).unwrap()).unwrap();
+    }
+    writer.finish().unwrap();
+    writer.into_inner()
+}
+
+const ROWS: [&str; 6] = [
+    "1: 0, a, 0",
+    "2: 1000000000, NULL, 1",
+    "3: 2000000000, longer than twelve bytes, 2",
+    "4: 3000000000, , 3",
+    "5: 4000000000, NULL, 4",
+    "6: 5000000000, 7, 5",
+];
+
+/// A container of one field of the given Avro type, with blocks as they are given.
+fn handmade(data_type: &str, blocks: &[(i64, &[u8])]) -> Vec<u8> {
+    let schema = format!(r#"{{"type":"record","name":"r","fields":[{{"name":"a","type":{data_type}}}]}}"#);
+    let header = Header { schema, codec: Codec::Null, sync: *b"0123456789abcdef" };
+    let mut out = container::header_bytes(&header, Codec::Null);
+    for (records, bytes) in blocks {
+        container::push_long(&mut out, *records);
+        container::push_long(&mut out, i64::try_from(bytes.len()).unwrap());
+        out.extend_from_slice(bytes);
+        out.extend_from_slice(&header.sync);
+    }
+    out
+}
+
+/// Where the header and each block end.
+fn ends(container: &[u8]) -> Vec<usize> {
+    let (_, end) = Header::parse(container).unwrap().unwrap();
+    let mut ends = vec![end];
+    while let Some(head) = BlockHead::parse(&container[ends[ends.len() - 1]..]).unwrap() {
+        ends.push(ends[ends.len() - 1] + head.block_bytes());
+    }
+    ends
+}
+
+#[derive(Clone)]
+struct Case {
+    schema: SchemaRef,
+    projection: Vec<usize>,
+    on_bad_row: OnBadRow,
+    on_invalid_utf8: OnInvalidUtf8,
+    abandon: bool,
+}
+
+impl Case {
+    fn new<const N: usize>(columns: [(&str, DataType); N]) -> Self {
+        let fields = columns.map(|(name, data_type)| Field::new(name, data_type, true));
+        Self::of(Schema::new(fields.to_vec()))
+    }
+
+    fn of(schema: Schema) -> Self {
+        Self {
+            projection: (0..schema.fields().len()).collect(),
+            schema: Arc::new(schema),
+            on_bad_row: OnBadRow::Fail,
+            on_invalid_utf8: OnInvalidUtf8::Fail,
+            abandon: false,
         }
     }
+
+    fn inferred(container: &[u8]) -> Self {
+        Self::of(infer(container).unwrap())
+    }
+
+    fn project(&self, projection: &[usize]) -> Self {
+        Self { projection: projection.to_vec(), ..self.clone() }
+    }
+
+    /// Rows as `number: value, value`, then how many were bad, or the error.
+    fn rows(&self, content: &[u8], piece_size: usize, batch_size: usize) -> Vec<String> {
+        let stats = Arc::new(Stats::default());
+        let mut decoder = AvroDecoder::new(RecordOptions {
+            schema: Arc::clone(&self.schema),
+            projection: self.projection.clone(),
+            batch_size,
+            on_bad_row: self.on_bad_row,
+            on_invalid_utf8: self.on_invalid_utf8,
+            stats: Arc::clone(&stats),
+        });
+        let expected = Arc::new(self.schema.project(&self.projection).unwrap());
+        let mut rows = Vec::new();
+        let mut drain = |decoder: &mut AvroDecoder| {
+            while let Some(records) = decoder.next_records() {
+                assert!((1..=batch_size).contains(&records.batch.num_rows()));
+                assert_eq!(records.batch.num_rows(), records.row_numbers.len());
+                assert_eq!(records.batch.schema(), expected);
+                rows.extend(shown(&records));
+            }
+        };
+        let mut result = Ok(());
+        for piece in content.chunks(piece_size) {
+            result = result.and_then(|()| decoder.decode(piece));
+            drain(&mut decoder);
+        }
+        result = result.and_then(|()| if self.abandon { decoder.abandon() } else { decoder.finish() });
+        drain(&mut decoder);
+        match (result, stats.bad_rows.value()) {
+            (Err(error), _) => rows.push(error.to_string()),
+            (Ok(()), 0) => {}
+            (Ok(()), bad) => rows.push(format!("{bad} bad")),
+        }
+        rows
+    }
+
+    fn check(&self, content: &[u8], expected: &[&str]) {
+        for piece_size in PIECES {
+            for batch_size in [1, 2, 3, 1024] {
+                let rows = self.rows(content, piece_size, batch_size);
+                assert_eq!(rows, expected, "in pieces of {piece_size} and batches of {batch_size}");
+            }
+        }
+    }
+}
+
+fn shown(records: &Records) -> Vec<String> {
+    let options = FormatOptions::new().with_null("NULL");
+    let columns = records.batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap());
+    let columns: Vec<_> = columns.collect();
+    let row = |row: usize| {
+        let values: Vec<_> = columns.iter().map(|column| column.value(row).to_string()).collect();
+        format!("{}: {}", records.row_numbers.value(row), values.join(", "))
+    };
+    (0..records.batch.num_rows()).map(row).collect()
+}
+
+#[test]
+fn every_codec() {
+    for codec in codecs() {
+        let content = container(codec);
+        let schema = infer(&content).unwrap();
+        let expected = [("id", DataType::Int64), ("Name", DataType::Utf8View), ("n", DataType::Int32)];
+        let expected = expected.map(|(name, data_type)| Field::new(name, data_type, true));
+        assert_eq!(schema, Schema::new(expected.to_vec()), "{codec:?}");
+        Case::of(schema.clone()).check(&content, &ROWS);
+        let counted = ["1: ", "2: ", "3: ", "4: ", "5: ", "6: "];
+        Case::of(schema).project(&[]).check(&content, &counted);
+    }
+}
+
+#[test]
+fn columns_are_found_by_name_and_cast() {
+    let content = container(None);
+    let case = Case::new([("N", DataType::Utf8View), ("name", DataType::Int64), ("ID", DataType::Int32)]);
+    case.project(&[0]).check(&content, &["1: 0", "2: 1", "3: 2", "4: 3", "5: 4", "6: 5"]);
+    let rows = case.project(&[1, 0]).rows(&content, 64, 1024);
+    assert_eq!(rows.len(), 1);
+    assert!(rows[0].starts_with("record 1: the value of column 'name' is no Int64: "), "{rows:?}");
+    let skip = Case { on_bad_row: OnBadRow::Skip, ..case.clone() };
+    skip.check(&content, &["2: 1, NULL, 1000000000", "5 bad"]);
+    skip.project(&[1]).check(&content, &["2: NULL", "5: NULL", "6: 7", "3 bad"]);
+    let null = Case { on_bad_row: OnBadRow::Null, ..case };
+    let rows =
+        ["1: NULL, 0", "2: NULL, 1000000000", "3: NULL, 2000000000", "4: NULL, NULL", "5: NULL, NULL", "6: 7, NULL"];
+    null.project(&[1, 2]).check(&content, &[&rows[..], &["5 bad"]].concat());
+}
+
+#[test]
+fn what_is_cut_is_not_emitted() {
+    for codec in codecs() {
+        let content = container(codec);
+        let case = Case::inferred(&content);
+        let ends = ends(&content);
+        let rows_at = [0, 3, 4, 6];
+        for length in 0..content.len() {
+            let whole = ends.iter().filter(|&&end| end <= length).count();
+            let rows = &ROWS[..whole.checked_sub(1).map_or(0, |blocks| rows_at[blocks])];
+            let error = match whole {
+                0 => Some("the content ends inside the header of the Avro container".to_owned()),
+                whole if ends[whole - 1] == length => None,
+                whole => Some(format!(
+                    "the Avro block at byte {} of the member: the content ends inside it",
+                    ends[whole - 1]
+                )),
+            };
+            let expected: Vec<_> = rows.iter().map(|row| (*row).to_owned()).chain(error).collect();
+            for piece_size in [13, usize::MAX] {
+                assert_eq!(case.rows(&content[..length], piece_size, 1024), expected, "{codec:?} cut at {length}");
+            }
+            let abandoned = Case { abandon: true, ..case.clone() }.rows(&content[..length], 13, 2);
+            assert_eq!(abandoned, rows, "{codec:?} abandoned at {length}");
+        }
+    }
+}
+
+#[test]
+fn damage_never_panics_and_keeps_the_blocks_in_front() {
+    for codec in codecs() {
+        let content = container(codec);
+        let case = Case::inferred(&content);
+        let ends = ends(&content);
+        for at in 0..content.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut damaged = content.clone();
+                damaged[at] ^= flip;
+                let rows = case.rows(&damaged, usize::MAX, 1024);
+                let whole = match ends.iter().filter(|&&end| end <= at).count() {
+                    0 => continue,
+                    blocks => [0, 3, 4, 6][blocks - 1],
+                };
+                assert_eq!(rows[..whole], ROWS[..whole], "{codec:?} damaged at {at}");
+                if ends.iter().any(|&end| (end - 16..end).contains(&at)) {
+                    let start = ends[ends.iter().filter(|&&end| end <= at).count() - 1];
+                    let error = "the sync marker behind it is not that of the header";
+                    assert_eq!(rows[whole..], [format!("the Avro block at byte {start} of the member: {error}")]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn counts_and_bytes_that_disagree() {
+    let case = Case::new([("a", DataType::Int64)]);
+    let cases: [(&[(i64, &[u8])], &[&str]); 9] = [
+        (&[], &[]),
+        (&[(0, &[])], &[]),
+        (&[(2, &[2, 4]), (0, &[]), (1, &[6])], &["1: 1", "2: 2", "3: 3"]),
+        (&[(1, &[2]), (1, &[2, 4])], &["1: 1", "there are more than 1 records"]),
+        (&[(1, &[2]), (3, &[2, 4])], &["1: 1", "bad varint"]),
+        (&[(1, &[2]), (0, &[4])], &["1: 1", "0 records don't have 1 bytes"]),
+        (&[(1, &[2]), (2, &[])], &["1: 1", "2 records don't have 0 bytes"]),
+        (&[(1, &[2]), (-1, &[2])], &["1: 1", "the count of records is -1, not from 0 to 16777216"]),
+        (&[(1, &[2]), (1 << 40, &[2])], &["1: 1", "the count of records is 1099511627776, not from 0 to 16777216"]),
+    ];
+    for (blocks, expected) in cases {
+        let content = handmade(r#""long""#, blocks);
+        for piece_size in PIECES {
+            for batch_size in [1, 1024] {
+                let rows = case.rows(&content, piece_size, batch_size);
+                let same = rows.iter().zip(expected).all(|(row, expected)| row.ends_with(expected));
+                assert!(rows.len() == expected.len() && same, "{rows:?} instead of {expected:?}");
+            }
+        }
+    }
+    let counted = case.project(&[]).rows(&handmade(r#""long""#, &[(3, &[2])]), 64, 1024);
+    assert!(counted[0].ends_with("1 bytes are less than 3 records"), "{counted:?}");
+    // Records without bytes are records.
+    let nulls = handmade(r#""null""#, &[(3, &[])]);
+    Case::new([("a", DataType::Int64)]).check(&nulls, &["1: NULL", "2: NULL", "3: NULL"]);
+}
+
+#[test]
+fn strings_that_are_not_utf8() {
+    let content = handmade(r#"["null","string"]"#, &[(3, b"\x02\x02x\x02\x06y\xffy\x00")]);
+    let case = Case::inferred(&content);
+    let rows = case.rows(&content, 64, 1024);
+    assert!(rows[0].contains("its records can't be read") && rows.len() == 1, "{rows:?}");
+    let with =
+        |on_invalid_utf8, row| Case { on_invalid_utf8, ..case.clone() }.check(&content, &["1: x", row, "3: NULL"]);
+    with(OnInvalidUtf8::Replace, "2: y\u{fffd}y");
+    with(OnInvalidUtf8::Ignore, "2: yy");
+    with(OnInvalidUtf8::Null, "2: NULL");
+}
+
+#[test]
+fn headers_that_can_not_be_read() {
+    let content = container(None);
+    let error = infer(&content[..20]).unwrap_err();
+    assert_eq!(error.to_string(), "the header of the Avro container has more than the 20 bytes that were looked at");
+    assert_eq!(infer(b"{\"a\":1}").unwrap_err().kind(), ErrorKind::Member);
+    for schema in [r#""unknown""#, r#"{"type":"record"}"#, "5", r#"["null","int"]"#] {
+        let content = handmade(schema, &[]);
+        assert!(schema == r#"["null","int"]"# || infer(&content).is_err(), "{schema}");
+    }
+    let rows = Case::new([("other", DataType::Int64)]).rows(&content, 64, 1024);
+    assert_eq!(rows, ["the container has no column 'other': it has 'id', 'Name', 'n'"]);
+    let rows = Case::new([("id", DataType::Map(Arc::new(Field::new("a", DataType::Int64, true)), false))])
+        .rows(&content, 64, 1024);
+    assert!(rows[0].starts_with("column 'id' of type Int64 can't be read as Map"), "{rows:?}");
 }

@@ -37,7 +37,11 @@ pub(super) fn as_bytes(schema: &str) -> Option<String> {
 }
 
 /// The inverse of [`as_bytes`], for columns: text where `writer` has it.
-pub(super) fn from_bytes(batch: &RecordBatch, writer: &Schema, policy: OnInvalidUtf8) -> Result<RecordBatch, ArrowError> {
+pub(super) fn from_bytes(
+    batch: &RecordBatch,
+    writer: &Schema,
+    policy: OnInvalidUtf8,
+) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().zip(writer.fields()).map(|(column, field)| -> Result<ArrayRef, ArrowError> {
         match (column.data_type(), field.data_type()) {
             (DataType::Binary, DataType::Utf8) => {

@@ -150,15 +150,19 @@ impl Splitter {
         };
         let (taken, whole) = self.feed(slice);
         *input = &input[taken..];
+        if !whole && !bounded {
+            return (self.length > self.record_bytes_max).then_some(Event::TooLong);
+        }
         // The terminator is not part of the record.
-        if self.length - usize::from(whole) > self.record_bytes_max && !(bounded && !whole) {
+        if self.length - 1 > self.record_bytes_max {
             return Some(Event::TooLong);
         }
-        match (whole, bounded) {
-            (true, _) => Some(self.end()),
-            (false, true) => Some(self.give_up()),
-            (false, false) => None,
+        if whole {
+            return Some(self.end());
         }
+        self.restart();
+        self.place = Place::Between;
+        Some(Event::QuotedNewline)
     }
 
     /// Says that the text is complete. Gives the last record where no newline ends it.
@@ -244,12 +248,6 @@ impl Splitter {
         self.place = Place::Between;
         let kept = self.count.min(self.fields_max);
         Event::Record(Fields { bytes: &self.scratch[..self.used], ends: &self.ends[..kept], gap: 0, count: self.count })
-    }
-
-    fn give_up(&mut self) -> Event<'static> {
-        self.restart();
-        self.place = Place::Between;
-        if self.length - 1 > self.record_bytes_max { Event::TooLong } else { Event::QuotedNewline }
     }
 
     /// Feeds the record under way. Gives the bytes it took and whether the record is whole: else it took them all.

@@ -1,3 +1,5 @@
+//! How CSV members are read, in pieces of any size and batches of any number of rows.
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::types::{
-    Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+use arrow::array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, ListArray, PrimitiveArray, StringViewArray, StructArray,
 };
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, ListArray, PrimitiveArray, StringViewArray, StructArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use arrow::error::ArrowError;
 
@@ -54,7 +54,8 @@ fn list(array: &ListArray, element: &FieldRef, misfit: Misfit) -> Result<ArrayRe
 }
 
 fn structs(array: &StructArray, fields: &Fields, misfit: Misfit) -> Result<ArrayRef, ArrowError> {
-    let columns = array.columns().iter().zip(fields).map(|(column, field)| from_text(column, field.data_type(), misfit));
+    let columns =
+        array.columns().iter().zip(fields).map(|(column, field)| from_text(column, field.data_type(), misfit));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     Ok(Arc::new(StructArray::try_new_with_length(fields.clone(), columns, array.nulls().cloned(), array.len())?))
 }

@@ -61,9 +61,9 @@ impl<'a> Wanted<'a> {
 
     fn element(self) -> Option<Self> {
         match self {
-            Self::Type(DataType::List(element) | DataType::LargeList(element) | DataType::FixedSizeList(element, _)) => {
-                Some(Self::Type(element.data_type()))
-            }
+            Self::Type(
+                DataType::List(element) | DataType::LargeList(element) | DataType::FixedSizeList(element, _),
+            ) => Some(Self::Type(element.data_type())),
             _ => None,
         }
     }
@@ -163,7 +163,13 @@ fn value_end(document: &[u8], start: usize) -> usize {
                 at += 1;
             }
             _ if depth > 0 => at += 1,
-            _ => return at + document[at..].iter().position(|byte| b",]} \t\r\n".contains(byte)).unwrap_or(document.len() - at),
+            _ => {
+                return at
+                    + document[at..]
+                        .iter()
+                        .position(|byte| b",]} \t\r\n".contains(byte))
+                        .unwrap_or(document.len() - at);
+            }
         }
         if depth == 0 {
             return at;
@@ -199,7 +205,8 @@ mod tests {
             ("{}", None),
         ];
         for (document, expected) in cases {
-            let rewritten = nested_as_text(document.as_bytes(), schema.fields()).map(|text| String::from_utf8(text).unwrap());
+            let rewritten =
+                nested_as_text(document.as_bytes(), schema.fields()).map(|text| String::from_utf8(text).unwrap());
             assert_eq!(rewritten.as_deref(), expected, "{document}");
         }
     }

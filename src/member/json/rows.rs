@@ -168,8 +168,10 @@ impl Rows {
                     let what = format!("the value of column '{}' is no {}: {cause}", field.name(), field.data_type());
                     return Err(bad_record(number, &what));
                 }
-                (Err(_), OnBadRow::Skip | OnBadRow::Null) => column(&document, decoded, field.data_type(), Misfit::Null)
-                    .unwrap_or_else(|_| new_null_array(field.data_type(), 1)),
+                (Err(_), OnBadRow::Skip | OnBadRow::Null) => {
+                    column(&document, decoded, field.data_type(), Misfit::Null)
+                        .unwrap_or_else(|_| new_null_array(field.data_type(), 1))
+                }
             });
         }
         // What is left to be wrong is NULL in a column that can't hold it.

@@ -156,10 +156,13 @@ fn text_columns_take_everything() {
 #[test]
 fn values_that_do_not_fit() {
     let case = Case::new([("a", DataType::Int64), ("b", list(DataType::Int8)), ("c", DataType::Boolean)]);
-    let content =
-        "{\"a\":1}\n{\"a\":1.5,\"b\":[1],\"c\":7}\n{\"a\":\"3\"}\n{\"a\":true}\n{\"a\":5,\"b\":[300,2]}\n{\"a\":{}}\n{\"a\":7}";
-    case.check(content, &["1: 1, NULL, NULL", "record 2: the value of column 'a' is no Int64: Json error: 1.5 is no Int64"]);
-    case.on_bad_row(OnBadRow::Skip).check(content, &["1: 1, NULL, NULL", "3: 3, NULL, NULL", "7: 7, NULL, NULL", "4 bad"]);
+    let content = "{\"a\":1}\n{\"a\":1.5,\"b\":[1],\"c\":7}\n{\"a\":\"3\"}\n{\"a\":true}\n{\"a\":5,\"b\":[300,2]}\n{\"a\":{}}\n{\"a\":7}";
+    case.check(
+        content,
+        &["1: 1, NULL, NULL", "record 2: the value of column 'a' is no Int64: Json error: 1.5 is no Int64"],
+    );
+    case.on_bad_row(OnBadRow::Skip)
+        .check(content, &["1: 1, NULL, NULL", "3: 3, NULL, NULL", "7: 7, NULL, NULL", "4 bad"]);
     case.on_bad_row(OnBadRow::Null).check(
         content,
         &[
@@ -211,7 +214,8 @@ fn bytes_that_are_not_utf8() {
     let error = "record 2: byte 9 is not UTF-8 (0xe9): set on_invalid_utf8 to 'replace', 'ignore' or 'null' to read on";
     case.check(content, &["1: x, NULL", error]);
     // Outside of strings it is no JSON.
-    case.on_bad_row(OnBadRow::Skip).check(b"{\"a\":1}\n{\"a\":\xff}\n{\"a\":3}", &["1: 1, NULL", "3: 3, NULL", "1 bad"]);
+    case.on_bad_row(OnBadRow::Skip)
+        .check(b"{\"a\":1}\n{\"a\":\xff}\n{\"a\":3}", &["1: 1, NULL", "3: 3, NULL", "1 bad"]);
 }
 
 #[test]
