@@ -8,10 +8,10 @@ use crate::error::Error;
 use crate::stats::{Count, Stats};
 
 /// Incidents that a report keeps; more are only counted.
-pub const INCIDENTS_MAX: usize = 1_000;
+pub(crate) const INCIDENTS_MAX: usize = 1_000;
 
 /// Archives whose duration a report keeps: the slowest.
-pub const SLOWEST_ARCHIVES_MAX: usize = 10;
+pub(crate) const SLOWEST_ARCHIVES_MAX: usize = 10;
 
 /// Something that was skipped, or that is odd enough to say.
 #[derive(Debug, Clone, PartialEq, Eq)]

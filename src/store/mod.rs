@@ -19,12 +19,14 @@ mod options;
 mod profile;
 mod retry;
 mod s3;
+mod written;
 
-pub(crate) use self::connect::{Purpose, Stores, connect};
+pub(crate) use self::connect::{Purpose, Stores};
 pub(crate) use self::fetch::{FetchSettings, FetchTarget, ObjectReader};
 pub(crate) use self::list::{ArchiveObject, Listing, list};
 pub use self::options::StoreOptions;
-pub(crate) use self::retry::{RetryFailure, RetryPolicy, describe, is_transient, retry, status};
+pub(crate) use self::retry::RetryPolicy;
+pub(crate) use self::written::{CountedStore, WrittenCounts};
 
 /// An object store with the settings of one bucket (or host) applied.
 #[derive(Clone)]

@@ -5,33 +5,65 @@ use std::sync::Arc;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
 use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
 use url::{Position, Url};
 
 use crate::locator::Scheme;
-use crate::store::{Purpose, StoreOptions, Stores};
+use crate::metrics::Written;
+use crate::store::{CountedStore, Purpose, StoreOptions, Stores, WrittenCounts};
 
-/// A registry that connects to a bucket the first time it is asked for, with settings from the environment.
+/// A registry that connects to a bucket the first time it is asked for, with settings from the environment, and counts
+/// what is written.
+///
+/// A session that has it as an extension too reads archives through connections of tarsql's own, which resume where a
+/// read broke off.
 ///
 /// ```
 /// use std::sync::Arc;
 ///
 /// use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+/// use datafusion::prelude::{SessionConfig, SessionContext};
 ///
 /// let registry = Arc::new(tarsql::StoreRegistry::default());
-/// let runtime = RuntimeEnvBuilder::new().with_object_store_registry(registry).build()?;
-/// # let _ = runtime;
+/// let config = SessionConfig::new().with_extension(Arc::clone(&registry));
+/// let runtime = RuntimeEnvBuilder::new().with_object_store_registry(registry).build_arc()?;
+/// let ctx = SessionContext::new_with_config_rt(config, runtime);
+/// tarsql::register(&ctx)?;
 /// # Ok::<(), datafusion::error::DataFusionError>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StoreRegistry {
     registered: DefaultObjectStoreRegistry,
     stores: Stores,
+    written: Arc<WrittenCounts>,
+}
+
+impl Default for StoreRegistry {
+    fn default() -> Self {
+        let registry = Self {
+            registered: DefaultObjectStoreRegistry::default(),
+            stores: Stores::default(),
+            written: Arc::default(),
+        };
+        let local = Url::parse("file://").expect("a scheme and an empty host are a URL");
+        registry.registered.register_store(&local, registry.counted(Arc::new(LocalFileSystem::new())));
+        registry
+    }
 }
 
 impl StoreRegistry {
+    /// Objects and bytes that were written through this registry's own stores so far. Rows are not known here.
+    pub fn written(&self) -> Written {
+        Written { files: self.written.objects.value(), bytes: self.written.bytes.value(), ..Written::default() }
+    }
+
     /// The store that somebody registered for `url`; none is made.
     pub(super) fn registered(&self, url: &Url) -> Option<Arc<dyn ObjectStore>> {
         self.registered.get_store(url).ok()
+    }
+
+    fn counted(&self, store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+        Arc::new(CountedStore::new(store, Arc::clone(&self.written)))
     }
 }
 
@@ -51,7 +83,7 @@ impl ObjectStoreRegistry for StoreRegistry {
         };
         let Ok(scheme) = Scheme::parse(url.scheme()) else { return Err(error) };
         let authority = &url[Position::BeforeUsername..Position::AfterPort];
-        let connection = self.stores.connection(scheme.as_str(), authority, &StoreOptions::default(), Purpose::Write);
-        Ok(connection?.store)
+        let connection = self.stores.connection(scheme.as_str(), authority, &StoreOptions::default(), Purpose::Write)?;
+        Ok(self.counted(connection.store))
     }
 }

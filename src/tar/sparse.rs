@@ -52,11 +52,6 @@ impl SparseMap {
         extents.retain(|extent| extent.len > 0);
         Ok(Self { extents, size })
     }
-
-    /// Bytes in the file, holes included.
-    pub(crate) fn size(&self) -> u64 {
-        self.size
-    }
 }
 
 /// What comes next in the file.

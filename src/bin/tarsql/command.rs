@@ -57,7 +57,7 @@ pub(crate) enum Next {
 impl Command {
     /// Reads a line such as `\d name`.
     pub(crate) fn parse(line: &str) -> Result<Self, String> {
-        let line = line.trim().trim_end_matches(';');
+        let line = line.trim().trim_end_matches(';').trim();
         let (name, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let argument = argument.trim();
         match (name, argument) {
@@ -155,7 +155,7 @@ mod tests {
             ("  \\q; ", Ok(Command::Quit)),
             ("\\?", Ok(Command::Help)),
             ("\\d", Ok(Command::ListTables)),
-            ("\\d  my.table ;", Ok(Command::DescribeTable("my.table ".into()))),
+            ("\\d  my.table ;", Ok(Command::DescribeTable("my.table".into()))),
             ("\\h", Ok(Command::ListFunctions)),
             ("\\h abs", Ok(Command::DescribeFunction("abs".into()))),
             ("\\i a b.sql", Ok(Command::Include("a b.sql".into()))),

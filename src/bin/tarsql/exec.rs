@@ -136,6 +136,7 @@ fn panicked(payload: Box<dyn Any + Send>) -> Result<Summary> {
 async fn execute(statement: &Statement, run: &mut Run<'_>, console: &mut Console) -> Result<Summary> {
     let ctx = run.session.ctx.clone();
     let parsed = statement.parse(&ctx.state())?;
+    run.parsed(&parsed);
     let started = SpawnedTask::spawn(Execution::start(ctx, parsed)).join();
     let Execution { plan, mut stream, writes } =
         started.await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??;

@@ -268,7 +268,7 @@ mod tests {
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..2500));
         let batch = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
         for (maxrows, lines, hidden) in
-            [(Some(0), 4 - 1, 2500), (Some(1), 5, 2499), (Some(2500), 2500 + 3 * 4, 0), (None, 2500 + 3 * 4, 0)]
+            [(Some(0), 4, 2500), (Some(1), 5, 2499), (Some(2500), 2500 + 3 * 4, 0), (None, 2500 + 3 * 4, 0)]
         {
             let (table, actual) = printed(Format::Table, std::slice::from_ref(&batch), maxrows);
             assert_eq!((table.lines().count(), actual), (lines, hidden), "{maxrows:?}");

@@ -76,6 +76,9 @@ fn style(has_total: bool) -> ProgressStyle {
 
 /// Reads the metrics of the leaves of a plan: they can be read at any time while it runs.
 pub(crate) fn observe(plan: &Arc<dyn ExecutionPlan>) -> Observation {
+    if let Some(tarsql::Progress { bytes_done, bytes_total, rows }) = tarsql::progress(plan) {
+        return Observation { bytes_done, bytes_total: Some(bytes_total).filter(|&bytes| bytes > 0), rows };
+    }
     let children = plan.children();
     if let [_, ..] = children[..] {
         return children.into_iter().map(observe).fold(Observation::default(), Observation::add);

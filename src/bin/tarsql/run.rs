@@ -1,50 +1,145 @@
 //! A run: one statement as it is recorded, from its text to how it ended. The metrics file, the summary of what was
 //! skipped and the warnings of a scan all come through here.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::sql::parser::Statement as ParsedStatement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use tarsql::metrics::{self, RunReport, UsageMeter, Written};
+use tarsql::{Incident, Stats};
 
 use crate::failure::Failure;
 use crate::session::Session;
 
+/// Lines about single incidents that are shown; the rest is counted.
+const INCIDENTS_SHOWN: usize = 10;
+
 /// A statement that runs or has run.
 pub(crate) struct Run<'a> {
     pub(crate) session: &'a Session,
-    pub(crate) sql: &'a str,
     pub(crate) started: Instant,
     /// What was executed: not there while planning, nor for statements that are done once planned.
     pub(crate) plan: Option<Arc<dyn ExecutionPlan>>,
     /// Rows returned, or written by COPY and INSERT.
     pub(crate) rows: u64,
+    /// Whether it is one of those that are measured; what can't be parsed may have been.
+    is_measured: bool,
+    writes: bool,
+    report: RunReport,
+    usage: UsageMeter,
+    written_before: Written,
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn begin(session: &'a Session, sql: &'a str) -> Self {
-        Self { session, sql, started: Instant::now(), plan: None, rows: 0 }
+    pub(crate) fn begin(session: &'a Session, sql: &str) -> Self {
+        Self {
+            session,
+            started: Instant::now(),
+            plan: None,
+            rows: 0,
+            is_measured: true,
+            writes: false,
+            report: RunReport { label: session.label.clone(), ..RunReport::new(sql) },
+            usage: UsageMeter::start(),
+            written_before: session.registry.written(),
+        }
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Appends the run to the metrics file, if there is one. A failed run is a run too.
-    pub(crate) fn record(&self, _result: Result<(), &Failure>) -> Result<(), Failure> {
-        let (Some(_file), Some(_plan)) = (&self.session.metrics, &self.plan) else {
-            return Ok(());
+    /// Learns what kind of statement it is.
+    pub(crate) fn parsed(&mut self, statement: &ParsedStatement) {
+        (self.is_measured, self.writes) = match statement {
+            ParsedStatement::CopyTo(_) => (true, true),
+            ParsedStatement::Statement(statement) => match statement.as_ref() {
+                SqlStatement::Query(_) => (true, false),
+                SqlStatement::Insert(_) => (true, true),
+                _ => (false, false),
+            },
+            ParsedStatement::Explain(explain) => (explain.options.analyze, false),
+            _ => (false, false),
         };
-        let _labelled = (&self.session.label, self.sql);
-        Ok(())
+    }
+
+    /// Appends the run to the metrics file, if there is one. A failed run is a run too.
+    pub(crate) fn record(&mut self, result: Result<(), &Failure>) -> Result<(), Failure> {
+        let Some(file) = self.metrics_file().filter(|_| self.is_measured) else { return Ok(()) };
+        self.measure(result);
+        append(&file, &self.report)
+    }
+
+    /// The flag's word, then that of `SET tarsql.metrics_file`.
+    fn metrics_file(&self) -> Option<PathBuf> {
+        self.session.metrics.clone().or_else(|| self.session.config().metrics_file().map(PathBuf::from))
+    }
+
+    fn measure(&mut self, result: Result<(), &Failure>) {
+        self.report.duration_secs = self.elapsed().as_secs_f64();
+        self.report.usage = self.usage.finish();
+        if let Some(plan) = &self.plan {
+            tarsql::measure(plan, self.started, &mut self.report);
+        }
+        let (before, after) = (self.written_before, self.session.registry.written());
+        self.report.written = Written {
+            rows: if self.writes && result.is_ok() { self.rows } else { 0 },
+            bytes: after.bytes - before.bytes,
+            files: after.files - before.files,
+        };
+        self.report.error = match result {
+            Ok(()) | Err(Failure::ClosedPipe) => None,
+            Err(failure) => failure.message(),
+        };
     }
 
     /// One line about what `on_error` and `on_unreachable` left out; the exit status becomes 3 then.
     pub(crate) fn skipped(&self) -> Option<String> {
-        None
+        let errors = self.totals()?.errors.value();
+        let incidents = self.incidents();
+        let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+        for incident in incidents.iter().filter(|incident| !incident.warning) {
+            *kinds.entry(incident.kind).or_default() += 1;
+        }
+        let kinds = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
+        let things = if errors == 1 { "archive or member was" } else { "archives or members were" };
+        (errors > 0).then(|| format!("{errors} {things} left out, in whole or in part ({kinds})"))
     }
 
-    /// Lines about what was odd but not wrong (`no_end_marker`, rows dropped by `on_bad_row`).
+    /// Lines about what was odd or left out, and about rows that `on_bad_row` dropped or mended.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        Vec::new()
+        let incidents = self.incidents();
+        let mut lines: Vec<String> =
+            incidents.iter().take(INCIDENTS_SHOWN).map(|incident| incident.message.clone()).collect();
+        if incidents.len() > INCIDENTS_SHOWN {
+            lines.push(format!("{} more of these are not shown", incidents.len() - INCIDENTS_SHOWN));
+        }
+        if let Some(bad_rows) = self.totals().map(|totals| totals.bad_rows.value()).filter(|&bad_rows| bad_rows > 0) {
+            let rows = if bad_rows == 1 { "row" } else { "rows" };
+            lines.push(format!("{bad_rows} {rows} did not fit and were dropped or mended (on_bad_row)"));
+        }
+        lines
     }
+
+    fn incidents(&self) -> Vec<Incident> {
+        let reports = self.plan.as_ref().map(tarsql::reports).unwrap_or_default();
+        reports.iter().flat_map(|report| report.incidents().0).collect()
+    }
+
+    fn totals(&self) -> Option<Stats> {
+        let totals = Stats::default();
+        for report in tarsql::reports(self.plan.as_ref()?) {
+            totals.merge(&report.totals());
+        }
+        Some(totals)
+    }
+}
+
+fn append(file: &Path, report: &RunReport) -> Result<(), Failure> {
+    metrics::append(file, &report.records())
+        .map_err(|error| Failure::Statement { place: None, message: error.to_string() })
 }

@@ -300,7 +300,7 @@ mod tests {
     fn parse_errors_name_the_line_of_the_file() {
         let state = datafusion::prelude::SessionContext::new().state();
         for (text, expected) in [
-            ("SELECT 1;\n\n  SELECT FROM WHERE x", "Line: 3, Column: 20"),
+            ("SELECT 1;\n\n  SELECT x )", "Line: 3, Column: 12"),
             ("\n\n SELEC 1", "Line: 3, Column: 2"),
             ("SELECT 1;\n SELECT 'open", "Line: 2, Column: 9"),
         ] {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use datafusion::config::{Dialect, FormatOptions};
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
-use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use tarsql::{StoreRegistry, TarsqlConfig};
 
 use crate::args::Args;
 use crate::failure::{Failure, describe};
@@ -24,13 +24,17 @@ pub(crate) struct Session {
     /// Where measurements go, and what they are labelled with.
     pub(crate) metrics: Option<PathBuf>,
     pub(crate) label: Option<String>,
+    /// The stores that statements write through.
+    pub(crate) registry: Arc<StoreRegistry>,
 }
 
 impl Session {
     pub(crate) fn new(args: &Args) -> Result<Self, Failure> {
-        let ctx = context(args).map_err(|error| Failure::Usage(describe(&error)))?;
+        let registry = Arc::new(StoreRegistry::default());
+        let ctx = context(args, &registry).map_err(|error| Failure::Usage(describe(&error)))?;
         Ok(Self {
             ctx,
+            registry,
             variables: args.variables.iter().cloned().collect(),
             metrics: args.metrics.clone(),
             label: args.label.clone(),
@@ -42,25 +46,36 @@ impl Session {
         self.ctx.state_ref().read().config_options().format.clone()
     }
 
+    /// Tarsql's own settings: `SET tarsql.…`.
+    pub(crate) fn config(&self) -> TarsqlConfig {
+        let state = self.ctx.state_ref();
+        let state = state.read();
+        state.config_options().extensions.get::<TarsqlConfig>().cloned().unwrap_or_default()
+    }
+
     /// The SQL dialect that the session has now.
     pub(crate) fn dialect(&self) -> Dialect {
         self.ctx.state_ref().read().config_options().sql_parser.dialect
     }
 }
 
-fn context(args: &Args) -> Result<SessionContext> {
+fn context(args: &Args, registry: &Arc<StoreRegistry>) -> Result<SessionContext> {
     // `DATAFUSION_…` variables first, as datafusion-cli has them; flags win.
     let mut config = SessionConfig::from_env()?.with_information_schema(true).with_target_partitions(args.threads());
     if let Some(rows) = args.batch_size {
         config = config.with_batch_size(rows.get());
     }
-    let ctx = SessionContext::new_with_config_rt(config, runtime_env(args)?).enable_url_table();
-    register(&ctx)?;
+    let config = config.with_extension(Arc::clone(registry));
+    // DataFusion's own URL tables first: `FROM 'x.parquet'` is theirs.
+    let ctx = SessionContext::new_with_config_rt(config, runtime_env(args, registry)?).enable_url_table();
+    tarsql::register(&ctx)?;
+    tarsql::register_url_tables(&ctx)?;
     Ok(ctx)
 }
 
-fn runtime_env(args: &Args) -> Result<Arc<RuntimeEnv>> {
-    let mut builder = RuntimeEnvBuilder::new().with_object_store_registry(object_store_registry());
+fn runtime_env(args: &Args, registry: &Arc<StoreRegistry>) -> Result<Arc<RuntimeEnv>> {
+    let registry: Arc<StoreRegistry> = Arc::clone(registry);
+    let mut builder = RuntimeEnvBuilder::new().with_object_store_registry(registry);
     if let Some(bytes) = args.memory_limit {
         // Fair, because several sorts or aggregations at once must each be able to spill rather than starve one another.
         let pool = FairSpillPool::new(bytes.get());
@@ -68,15 +83,4 @@ fn runtime_env(args: &Args) -> Result<Arc<RuntimeEnv>> {
         builder = builder.with_memory_pool(Arc::new(TrackConsumersPool::new(pool, top)));
     }
     builder.build_arc()
-}
-
-/// Where `s3://…` and the other schemes find their store.
-fn object_store_registry() -> Arc<dyn ObjectStoreRegistry> {
-    Arc::new(DefaultObjectStoreRegistry::new())
-}
-
-/// Everything that makes a DataFusion session one of tarsql's.
-#[expect(clippy::unnecessary_wraps, reason = "registering the tables can fail")]
-fn register(_ctx: &SessionContext) -> Result<()> {
-    Ok(())
 }

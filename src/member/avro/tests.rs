@@ -1,6 +1,6 @@
 //! Containers to rows, whole, damaged everywhere, through pieces and batches of every size.
 
-use arrow::array::{Array, Int32Array, Int64Array as Longs, StringArray};
+use arrow::array::{Int32Array, Int64Array as Longs, StringArray};
 use arrow::datatypes::Field;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow_avro::compression::CompressionCodec;
@@ -49,7 +49,7 @@ const ROWS: [&str; 6] = [
 ];
 
 /// A container of one field of the given Avro type, with blocks as they are given.
-fn handmade(data_type: &str, blocks: &[(i64, &[u8])]) -> Vec<u8> {
+fn handmade(data_type: &str, blocks: &[HandmadeBlock<'_>]) -> Vec<u8> {
     let schema = format!(r#"{{"type":"record","name":"r","fields":[{{"name":"a","type":{data_type}}}]}}"#);
     let header = Header { schema, codec: Codec::Null, sync: *b"0123456789abcdef" };
     let mut out = container::header_bytes(&header, Codec::Null);
@@ -247,10 +247,13 @@ fn damage_never_panics_and_keeps_the_blocks_in_front() {
     }
 }
 
+/// Count of records, and their bytes.
+type HandmadeBlock<'a> = (i64, &'a [u8]);
+
 #[test]
 fn counts_and_bytes_that_disagree() {
     let case = Case::new([("a", DataType::Int64)]);
-    let cases: [(&[(i64, &[u8])], &[&str]); 9] = [
+    let cases: [(&[HandmadeBlock<'_>], &[&str]); 9] = [
         (&[], &[]),
         (&[(0, &[])], &[]),
         (&[(2, &[2, 4]), (0, &[]), (1, &[6])], &["1: 1", "2: 2", "3: 3"]),

@@ -22,7 +22,7 @@ pub(super) fn as_bytes(schema: &str) -> Option<String> {
         let mut replace = |data_type: &mut Value| {
             let logical = data_type.get("logicalType").is_some();
             let name = data_type.get("type").unwrap_or(data_type);
-            if *name == Value::from("string") && !logical {
+            if name.as_str() == Some("string") && !logical {
                 *data_type = Value::from("bytes");
                 found = true;
             }

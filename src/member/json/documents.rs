@@ -49,12 +49,12 @@ enum Phase {
     Skipping(Skip),
 }
 
-/// How to find the next document behind damage.
+/// Behind what the next document is looked for after damage.
 #[derive(Debug)]
 enum Skip {
-    ToLine,
-    ToLineWithBrace,
-    ToComma { depth: u64, in_text: bool, escaped: bool },
+    Line,
+    LineWithBrace,
+    Comma { depth: u64, in_text: bool, escaped: bool },
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -195,11 +195,11 @@ impl Splitter {
         };
         self.line_is_document = false;
         self.phase = Phase::Skipping(match (self.place, self.layout) {
-            (Place::Top, Layout::Lines) => Skip::ToLine,
-            (Place::Top, _) => Skip::ToLineWithBrace,
+            (Place::Top, Layout::Lines) => Skip::Line,
+            (Place::Top, _) => Skip::LineWithBrace,
             _ => {
                 self.place = Place::ListAfter;
-                Skip::ToComma { depth, in_text, escaped: false }
+                Skip::Comma { depth, in_text, escaped: false }
             }
         });
         (0, Event::Flaw(what))
@@ -210,13 +210,13 @@ impl Splitter {
         let Phase::Skipping(skip) = &mut self.phase else { return 0 };
         let mut last = self.last;
         let end = match skip {
-            Skip::ToLine => piece.iter().position(|&byte| byte == b'\n'),
-            Skip::ToLineWithBrace => piece.iter().position(|&byte| {
+            Skip::Line => piece.iter().position(|&byte| byte == b'\n'),
+            Skip::LineWithBrace => piece.iter().position(|&byte| {
                 let found = byte == b'{' && last == b'\n';
                 last = byte;
                 found
             }),
-            Skip::ToComma { depth, in_text, escaped } => piece.iter().position(|&byte| {
+            Skip::Comma { depth, in_text, escaped } => piece.iter().position(|&byte| {
                 match byte {
                     _ if std::mem::take(escaped) => {}
                     b'\\' if *in_text => *escaped = true,
