@@ -82,7 +82,15 @@ impl ArchiveReader {
             .await
             .map_err(|error| error.in_archive(url.as_ref()))?;
         stats.archives_opened.add(1);
-        Ok(Self { url, stream, parser: Parser::new(Limits::default()), member: None, skipped: None, accounted_bytes: 0, stats })
+        Ok(Self {
+            url,
+            stream,
+            parser: Parser::new(Limits::default()),
+            member: None,
+            skipped: None,
+            accounted_bytes: 0,
+            stats,
+        })
     }
 
     /// The next member, after skipping what is left of the one before.
@@ -123,7 +131,11 @@ impl ArchiveReader {
                         self.accounted_bytes += piece.len() as u64;
                         Some(piece)
                     }
-                    Ok(false) => return Err(member.truncated(self.stream.position, member.stored_left).in_archive(self.url.as_ref())),
+                    Ok(false) => {
+                        return Err(member
+                            .truncated(self.stream.position, member.stored_left)
+                            .in_archive(self.url.as_ref()));
+                    }
                     Err(error) => return Err(member.locate(error).in_archive(self.url.as_ref())),
                 },
             };
@@ -223,7 +235,10 @@ impl OpenMember {
         let message = if missing == 0 {
             format!("the archive is truncated: it ends at byte {position}, in the padding behind the content")
         } else {
-            format!("the archive is truncated: it ends at byte {position}, after {got} of {} bytes of content", self.stored_size)
+            format!(
+                "the archive is truncated: it ends at byte {position}, after {got} of {} bytes of content",
+                self.stored_size
+            )
         };
         self.locate(Error::new(ErrorKind::Archive, message))
     }
@@ -335,7 +350,8 @@ impl Inflater {
                 block.truncate(written);
                 return Ok(Some(block.freeze()));
             }
-            if self.input_ended {
+            // An error that stood alone is returned on the next round.
+            if self.input_ended && self.error.is_none() {
                 return Ok(None);
             }
         }

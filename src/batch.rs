@@ -168,7 +168,9 @@ impl ContentBuilder {
 pub(crate) fn cell_too_large(bytes: u64) -> Error {
     Error::new(
         ErrorKind::Limit,
-        format!("{bytes} bytes don't fit one value ({CELL_BYTES_MAX} bytes at most): leave the content out of the query"),
+        format!(
+            "{bytes} bytes don't fit one value ({CELL_BYTES_MAX} bytes at most): leave the content out of the query"
+        ),
     )
 }
 

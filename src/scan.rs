@@ -13,12 +13,12 @@ use crate::batch::{HeaderBuilder, internal};
 use crate::compression::Compression;
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::MemberGlob;
+use crate::member::avro::AvroDecoder;
 use crate::member::csv::{CsvDecoder, CsvOptions};
 use crate::member::json::JsonDecoder;
-use crate::member::avro::AvroDecoder;
 use crate::member::lines::LinesDecoder;
 use crate::member::rows::{Cell, CellRows, HeaderRows, MakeDecoder, MemberRows, RecordColumn, RecordRows};
-use crate::member::{MemberFormat, RecordDecoder, RecordOptions};
+use crate::member::{MemberFormat, MissingColumn, RecordDecoder, RecordOptions};
 use crate::policy::{OnBadRow, OnError, OnInvalidUtf8, OnUnreachable};
 use crate::report::{Incident, ScanReport};
 use crate::schema::HeaderColumn;
@@ -47,6 +47,7 @@ pub(crate) struct ScanOptions {
     pub(crate) schema: SchemaRef,
     /// True where the last three columns are `_archive`, `_path` and `_row`.
     pub(crate) provenance: bool,
+    pub(crate) missing_column: MissingColumn,
     pub(crate) members: Option<MemberGlob>,
     pub(crate) archive_compression: Option<Compression>,
     pub(crate) csv: CsvOptions,
@@ -283,7 +284,8 @@ impl ArchiveScan {
             warn("no_end_marker", end.length_bytes, "the archive has no end marker: its last members may be missing");
         }
         if let Some(offset) = end.trailer.garbage_offset {
-            let message = format!("{} bytes behind the end marker are no tar and were left out", end.trailer.garbage_bytes);
+            let message =
+                format!("{} bytes behind the end marker are no tar and were left out", end.trailer.garbage_bytes);
             warn("trailing_garbage", offset, &message);
         }
     }
@@ -356,8 +358,7 @@ struct Layout {
 
 impl Layout {
     fn new(options: &ScanOptions, selection: &Selection) -> Self {
-        let touches_content =
-            |columns: &[usize]| columns.iter().any(|&column| column >= HeaderColumn::ALL.len());
+        let touches_content = |columns: &[usize]| columns.iter().any(|&column| column >= HeaderColumn::ALL.len());
         let row_columns = selection.row_filter.as_ref().map_or(&[][..], |filter| &filter.columns);
         // Lines and records need the content even where no column of it is asked for: it makes the rows.
         let needs_content = options.format != MemberFormat::Members && options.format != MemberFormat::Text
@@ -449,6 +450,7 @@ impl Layout {
         let record_options = RecordOptions {
             schema: records,
             projection,
+            missing_column: options.missing_column,
             batch_size,
             on_bad_row: options.on_bad_row,
             on_invalid_utf8: options.on_invalid_utf8,

@@ -49,9 +49,8 @@ impl LinesDecoder {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if !self.options.projection.is_empty() {
             let number = self.emitted + i64::try_from(self.rows).unwrap_or(i64::MAX) + 1;
-            let text = utf8::decode(line, self.options.on_invalid_utf8).map_err(|error| {
-                Error::new(ErrorKind::Record, format!("line {number}: {}", error.message()))
-            })?;
+            let text = utf8::decode(line, self.options.on_invalid_utf8)
+                .map_err(|error| Error::new(ErrorKind::Record, format!("line {number}: {}", error.message())))?;
             self.bytes += line.len();
             self.lines.append_option(text);
         }
@@ -69,8 +68,7 @@ impl LinesDecoder {
         let columns: Vec<ArrayRef> =
             if self.schema.fields().is_empty() { vec![] } else { vec![Arc::new(self.lines.finish())] };
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        let batch =
-            RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(internal)?;
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(internal)?;
         let next = self.emitted + i64::try_from(self.rows).unwrap_or(i64::MAX);
         let row_numbers = Int64Array::from_iter_values(self.emitted + 1..=next);
         self.ready.push_back(Records { batch, row_numbers });

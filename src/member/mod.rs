@@ -43,8 +43,7 @@ pub enum MemberFormat {
 
 impl MemberFormat {
     /// All formats there are.
-    pub const ALL: [Self; 7] =
-        [Self::Members, Self::Text, Self::Lines, Self::Csv, Self::Tsv, Self::Json, Self::Avro];
+    pub const ALL: [Self; 7] = [Self::Members, Self::Text, Self::Lines, Self::Csv, Self::Tsv, Self::Json, Self::Avro];
 
     /// Formats that have a name but can't be read yet.
     const NOT_YET: [&'static str; 3] = ["parquet", "arrow", "webdataset"];
@@ -78,10 +77,22 @@ impl FromStr for MemberFormat {
         }
         let known = Self::ALL.map(|format| format!("'{}'", format.as_str())).join(", ");
         if Self::NOT_YET.contains(&name.as_str()) {
-            return Err(Error::new(ErrorKind::NotYet, format!("format '{name}' can't be read yet: it is one of {known}")));
+            return Err(Error::new(
+                ErrorKind::NotYet,
+                format!("format '{name}' can't be read yet: it is one of {known}"),
+            ));
         }
         Err(Error::new(ErrorKind::Option, format!("option 'format' can't be '{text}': it is one of {known}")))
     }
+}
+
+/// What a column that a member lacks is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MissingColumn {
+    /// An error: somebody declared it.
+    Fail,
+    /// NULL: it was inferred, and other archives have it.
+    Null,
 }
 
 /// What a record decoder is told, whatever its format.
@@ -91,6 +102,8 @@ pub(crate) struct RecordOptions {
     pub(crate) schema: SchemaRef,
     /// Which of them are asked for, in the order in which the batches hold them. May be empty: then only rows count.
     pub(crate) projection: Vec<usize>,
+    /// What a column is that the header of a member does not name.
+    pub(crate) missing_column: MissingColumn,
     /// Rows a batch holds at most.
     pub(crate) batch_size: usize,
     /// What a record that does not fit does.

@@ -359,7 +359,7 @@ mod tests {
         let policy = retry::RetryPolicy::default();
         let key = object_store::path::Path::from("k");
         let get = || connection.store.get_opts(&key, object_store::GetOptions::default());
-        let failure = retry(&policy, &Stats::default(), get).await.unwrap_err();
+        let failure = retry::retry(&policy, &Stats::default(), get).await.unwrap_err();
         assert_eq!(failure.attempts, 1);
         let error = retry::describe(&failure, "s3://b/k").to_string();
         assert!(error.contains("s3://b/k: no credentials found (") && error.contains("skip_signature"), "{error}");

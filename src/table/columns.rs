@@ -22,7 +22,10 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) fn parse_columns(text: &str) -> Result<SchemaRef> {
     let refuse = |reason: String| {
         let example = "'time BIGINT, icao24 VARCHAR'";
-        Error::new(ErrorKind::Option, format!("option 'columns' can't be read, it is a list such as {example}: {reason}"))
+        Error::new(
+            ErrorKind::Option,
+            format!("option 'columns' can't be read, it is a list such as {example}: {reason}"),
+        )
     };
     let sql = format!("CREATE EXTERNAL TABLE t ({text}) STORED AS TAR LOCATION 'l'");
     let statements = DFParser::parse_sql(&sql).map_err(|error| refuse(error.strip_backtrace()))?;

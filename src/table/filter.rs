@@ -19,7 +19,9 @@ struct ExprFilter(Arc<dyn PhysicalExpr>);
 impl RowFilter for ExprFilter {
     fn keep(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         let keep = || as_boolean_array(&self.0.evaluate(batch)?.into_array(batch.num_rows())?).cloned();
-        keep().map_err(|error| Error::new(ErrorKind::Record, "a filter can't be evaluated").caused_by(error.strip_backtrace()))
+        keep().map_err(|error| {
+            Error::new(ErrorKind::Record, "a filter can't be evaluated").caused_by(error.strip_backtrace())
+        })
     }
 }
 
@@ -39,9 +41,8 @@ pub(super) fn split(
     filters: &[Arc<dyn PhysicalExpr>],
     schema: &Schema,
 ) -> DataFusionResult<(Option<FilteredBy>, Option<FilteredBy>)> {
-    let on_header = |filter: &&Arc<dyn PhysicalExpr>| {
-        columns_of(filter).iter().all(|&column| column < HeaderColumn::ALL.len())
-    };
+    let on_header =
+        |filter: &&Arc<dyn PhysicalExpr>| columns_of(filter).iter().all(|&column| column < HeaderColumn::ALL.len());
     let (header, rows): (Vec<_>, Vec<_>) = filters.iter().partition(on_header);
     Ok((filtered_by(header, schema)?, filtered_by(rows, schema)?))
 }

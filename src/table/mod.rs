@@ -44,12 +44,14 @@ use self::hive::HiveColumns;
 use self::source::Archive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::{Locator, Scheme};
-use crate::member::MemberFormat;
+use crate::member::{MemberFormat, MissingColumn};
 use crate::report::{ListingReport, ScanReport};
 use crate::scan::ScanOptions;
 use crate::schema::{lines_schema, members_schema, provenance_fields, text_schema};
-use crate::store::{ArchiveObject, Connection, FetchSettings, FetchTarget, Listing, Purpose, RetryPolicy, Stores, list};
 use crate::stats::Stats;
+use crate::store::{
+    ArchiveObject, Connection, FetchSettings, FetchTarget, Listing, Purpose, RetryPolicy, Stores, list,
+};
 
 /// One or several locators as a table.
 ///
@@ -294,7 +296,9 @@ fn file_groups(files: Vec<PartitionedFile>, max_partitions: usize) -> Vec<FileGr
     let sizes: Vec<u64> = files.iter().map(|file| file.object_meta.size).collect();
     let mut files: Vec<Option<PartitionedFile>> = files.into_iter().map(Some).collect();
     let deal = plan::deal(&sizes, max_partitions);
-    deal.into_iter().map(|archives| archives.into_iter().filter_map(|archive| files[archive].take()).collect()).collect()
+    deal.into_iter()
+        .map(|archives| archives.into_iter().filter_map(|archive| files[archive].take()).collect())
+        .collect()
 }
 
 fn fetch_target(archive: ArchiveObject, connection: &Connection) -> FetchTarget {
@@ -325,6 +329,7 @@ fn scan_options(options: &TarOptions, schema: SchemaRef, locator: &Locator) -> S
         format: options.format,
         schema,
         provenance: options.provenance,
+        missing_column: if options.columns.is_some() { MissingColumn::Fail } else { MissingColumn::Null },
         members: locator.member_glob().cloned(),
         archive_compression: options.archive_compression,
         csv: options.csv_options(),

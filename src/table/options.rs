@@ -258,7 +258,8 @@ impl TarOptions {
             return Err(Error::new(ErrorKind::Option, message));
         }
         if let Some(name) = misplaced(&for_records).filter(|_| !self.format.is_record()) {
-            let message = format!("option '{name}' goes with a record format (csv, tsv, json, avro), not with '{format}'");
+            let message =
+                format!("option '{name}' goes with a record format (csv, tsv, json, avro), not with '{format}'");
             return Err(Error::new(ErrorKind::Option, message));
         }
         Ok(())
@@ -444,7 +445,9 @@ fn parse_byte(name: &str, value: &str) -> Result<u8> {
     match value.as_bytes() {
         [byte] if byte.is_ascii() => Ok(*byte),
         b"\\t" => Ok(b'\t'),
-        _ => Err(Error::new(ErrorKind::Option, format!("option '{name}' can't be '{value}': it is one ASCII character"))),
+        _ => {
+            Err(Error::new(ErrorKind::Option, format!("option '{name}' can't be '{value}': it is one ASCII character")))
+        }
     }
 }
 
@@ -453,7 +456,10 @@ fn parse_count(name: &str, value: &str, max: usize) -> Result<usize> {
         Ok(count) if (1..=max).contains(&count) => Ok(count),
         _ => {
             let range = if max == usize::MAX { "at least 1".to_owned() } else { format!("between 1 and {max}") };
-            Err(Error::new(ErrorKind::Option, format!("option '{name}' can't be '{value}': it is a whole number, {range}")))
+            Err(Error::new(
+                ErrorKind::Option,
+                format!("option '{name}' can't be '{value}': it is a whole number, {range}"),
+            ))
         }
     }
 }

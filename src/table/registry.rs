@@ -83,7 +83,8 @@ impl ObjectStoreRegistry for StoreRegistry {
         };
         let Ok(scheme) = Scheme::parse(url.scheme()) else { return Err(error) };
         let authority = &url[Position::BeforeUsername..Position::AfterPort];
-        let connection = self.stores.connection(scheme.as_str(), authority, &StoreOptions::default(), Purpose::Write)?;
+        let connection =
+            self.stores.connection(scheme.as_str(), authority, &StoreOptions::default(), Purpose::Write)?;
         Ok(self.counted(connection.store))
     }
 }

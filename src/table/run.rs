@@ -85,17 +85,20 @@ pub fn measure(plan: &Arc<dyn ExecutionPlan>, started: Instant, run: &mut RunRep
         run.listing.duration_secs += report.listing.duration.as_secs_f64();
         totals.merge(&report.totals());
         add_partitions(&report, started, &mut run.partitions);
-        run.archives.extend(report.slowest_archives().into_iter().map(|(duration, archive)| ArchiveTime {
-            archive,
-            duration_secs: duration.as_secs_f64(),
-        }));
+        run.archives.extend(
+            report
+                .slowest_archives()
+                .into_iter()
+                .map(|(duration, archive)| ArchiveTime { archive, duration_secs: duration.as_secs_f64() }),
+        );
     }
     add_scan(&totals, run);
     run.scan.encode_secs += encode_secs(plan);
     let ended = totals.archives_finished.value() + totals.archives_skipped.value();
     let length = totals.length_bytes.value();
     // A scan that a LIMIT or an error ended says nothing about what it did not come to.
-    run.completeness = (ended == run.listing.files && length > 0).then(|| totals.tar_bytes.value() as f64 / length as f64);
+    run.completeness =
+        (ended == run.listing.files && length > 0).then(|| totals.tar_bytes.value() as f64 / length as f64);
 }
 
 fn add_partitions(report: &ScanReport, started: Instant, partitions: &mut Vec<PartitionTime>) {

@@ -92,7 +92,11 @@ impl FileSource for TarSource {
             selection: self.selection(config.limit)?,
             report: Arc::clone(&self.report),
             partition,
-            counts: Arc::new(Counts::new(&self.metrics, partition, Arc::clone(&self.report.partitions[partition].stats))),
+            counts: Arc::new(Counts::new(
+                &self.metrics,
+                partition,
+                Arc::clone(&self.report.partitions[partition].stats),
+            )),
         };
         ProjectionOpener::try_new(self.projection.clone(), Arc::new(opener), self.table_schema.file_schema())
     }
@@ -163,10 +167,7 @@ impl FileSource for TarSource {
         files
     }
 
-    fn try_pushdown_projection(
-        &self,
-        projection: &ProjectionExprs,
-    ) -> DataFusionResult<Option<Arc<dyn FileSource>>> {
+    fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> DataFusionResult<Option<Arc<dyn FileSource>>> {
         let projection = self.projection.source.try_merge(projection)?;
         let projection = SplitProjection::new(self.table_schema.file_schema(), &projection);
         Ok(Some(Arc::new(Self { projection, ..self.clone() })))

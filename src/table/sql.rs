@@ -11,10 +11,10 @@ use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
+use datafusion::logical_expr::sqlparser::ast::BinaryOperator;
 use datafusion::logical_expr::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableFactor, UnaryOperator, Value,
 };
-use datafusion::logical_expr::sqlparser::ast::BinaryOperator;
 use datafusion::logical_expr::{CreateExternalTable, LogicalPlanBuilder};
 use datafusion::prelude::SessionContext;
 use parking_lot::RwLock;
@@ -30,8 +30,20 @@ const READ_TAR: &str = "read_tar";
 
 /// Endings of names that `FROM '…'` takes for archives. What they are is still told by their bytes.
 const ARCHIVE_ENDINGS: [&str; 14] = [
-    ".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.zstd", ".tzst", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz",
-    ".tar.lz4", ".tlz4", ".crate",
+    ".tar",
+    ".tar.gz",
+    ".tgz",
+    ".tar.zst",
+    ".tar.zstd",
+    ".tzst",
+    ".tar.bz2",
+    ".tbz2",
+    ".tbz",
+    ".tar.xz",
+    ".txz",
+    ".tar.lz4",
+    ".tlz4",
+    ".crate",
 ];
 
 /// Gives `ctx` tar archives: `read_tar(…)`, `CREATE EXTERNAL TABLE … STORED AS TAR` and `SET tarsql.…`.
@@ -265,11 +277,9 @@ fn parse_arguments(arguments: &[FunctionArg]) -> Result<(Vec<Locator>, TarOption
 
 fn parse_locators(value: &SqlExpr) -> Result<Vec<Locator>> {
     match value {
-        SqlExpr::Array(array) => array
-            .elem
-            .iter()
-            .map(|element| Locator::parse(&literal(element, "locator")?))
-            .collect(),
+        SqlExpr::Array(array) => {
+            array.elem.iter().map(|element| Locator::parse(&literal(element, "locator")?)).collect()
+        }
         value => Ok(vec![Locator::parse(&literal(value, "locator")?)?]),
     }
 }

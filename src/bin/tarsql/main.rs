@@ -20,9 +20,9 @@ mod signal;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::args::{Args, Source};
 use crate::console::Console;
@@ -37,6 +37,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How long what a cancelled statement has started may take to clean up before the process ends without it.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+/// How often the end of cancelled work is looked for.
+const SETTLE_STEP: Duration = Duration::from_millis(5);
 
 fn main() -> ExitCode {
     let args = Args::from_command_line();
@@ -61,6 +64,9 @@ fn run(args: &Args) -> Result<Ending, Failure> {
     let mut console = Console::new(args);
     let runtime = runtime(args)?;
     let result = mode(args, sources, &runtime, &mut console);
+    if result.is_err() {
+        runtime.block_on(settle());
+    }
     runtime.shutdown_timeout(SHUTDOWN_GRACE);
     result
 }
@@ -80,9 +86,21 @@ fn mode(args: &Args, sources: Vec<Source>, runtime: &Runtime, console: &mut Cons
         .collect::<Result<Vec<_>, _>>()?;
     runtime.block_on(async {
         let mut signals = Signals::all().map_err(Failure::signals)?;
-        signal::end_the_process_after(SHUTDOWN_GRACE).map_err(Failure::signals)?;
+        let _last_resort = signal::end_the_process_after(2 * SHUTDOWN_GRACE).map_err(Failure::signals)?;
         exec::run_scripts(&session, console, &scripts, &mut signals).await
     })
+}
+
+/// Lets what a dropped statement had under way clean up behind itself: a runtime that shuts down forgets work that has
+/// not begun, and removing a half-written file is such work.
+async fn settle() {
+    let deadline = Instant::now() + SHUTDOWN_GRACE;
+    while Handle::current().metrics().num_alive_tasks() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(SETTLE_STEP).await;
+    }
+    // Blocking work begins in the order it came, so whatever was queued has begun once this has; the shutdown waits for it.
+    // Waiting in vain means that the threads are stuck, and there is nothing to be done about it.
+    let _ = tokio::time::timeout(SHUTDOWN_GRACE, tokio::task::spawn_blocking(|| ())).await;
 }
 
 /// The text of every `-c` and `-f`, in the order of the command line; all of stdin if there are none and it is no

@@ -160,7 +160,7 @@ impl Validator for Language {
 
 impl Highlighter for Language {
     fn highlight<'l>(&self, line: &'l str, _pos: usize) -> Cow<'l, str> {
-        match self.color {
+        match self.color && !line.trim_start().starts_with('\\') {
             true => Cow::Owned(highlighted(line, &self.dialect)),
             false => Cow::Borrowed(line),
         }

@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use datafusion::common::runtime::SpawnedTask;
+
 /// Who wants us to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
@@ -77,13 +79,12 @@ impl Signals {
 }
 
 /// Ends the process some time after a signal has come, if it still runs then: a thread that is stuck in a system call
-/// (a stalled pipe, a dead mount) can't be cancelled. Needs a tokio runtime around it.
-pub(crate) fn end_the_process_after(grace: Duration) -> io::Result<()> {
+/// (a stalled pipe, a dead mount) can't be cancelled. Dropping the result calls it off. Needs a tokio runtime around it.
+pub(crate) fn end_the_process_after(grace: Duration) -> io::Result<SpawnedTask<()>> {
     let mut signals = Signals::all()?;
-    tokio::spawn(async move {
+    Ok(SpawnedTask::spawn(async move {
         let signal = signals.next().await;
-        tokio::time::sleep(grace * 2).await;
+        tokio::time::sleep(grace).await;
         std::process::exit(i32::from(signal.exit_status()));
-    });
-    Ok(())
+    }))
 }

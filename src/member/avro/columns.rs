@@ -1,17 +1,18 @@
 //! The columns of a table, found in the fields of a writer's schema.
 //!
 //! Names match exactly, or else in any case. The types are Avro's as arrow-avro has them, less its notes in the metadata,
-//! and with views for text; where the table wants another type, values are cast.
+//! and with views for text; where the table wants another type, values are cast. (arrow-avro 59 could make the views
+//! itself, but turns NULL into empty text when it does.)
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options, filter, filter_record_batch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use crate::batch::internal;
 use crate::error::{Error, ErrorKind, Result};
-use crate::member::{RecordOptions, Records};
+use crate::member::{MissingColumn, RecordOptions, Records};
 use crate::policy::OnBadRow;
 
 /// `field` without arrow-avro's metadata, its text as views, enums as text; may be NULL.
@@ -39,8 +40,8 @@ pub(super) struct Columns {
     schema: SchemaRef,
     /// The writer's fields that are needed, each once, in the writer's order.
     pub(super) needed: Vec<usize>,
-    /// For each projected column, where in `needed` it is.
-    places: Vec<usize>,
+    /// For each projected column, where in `needed` it is; none where the container lacks it.
+    places: Vec<Option<usize>>,
 }
 
 impl Columns {
@@ -50,20 +51,28 @@ impl Columns {
         let schema = Arc::new(options.schema.project(&options.projection).map_err(internal)?);
         let mut fields = Vec::with_capacity(schema.fields().len());
         for field in schema.fields() {
-            let at = find(writer, field.name())?;
+            let Some(at) = find(writer, field.name(), options.missing_column)? else {
+                fields.push(None);
+                continue;
+            };
             let from = writer.field(at).data_type();
             if from != field.data_type() && !can_cast_types(from, field.data_type()) {
                 let what = format!("column '{}' of type {from} can't be read as {}", field.name(), field.data_type());
                 return Err(Error::new(ErrorKind::Schema, what));
             }
-            fields.push(at);
+            fields.push(Some(at));
         }
         // Every declared column has to be there, asked for or not.
-        options.schema.fields().iter().try_for_each(|field| find(writer, field.name()).map(|_| ()))?;
-        let mut needed = fields.clone();
+        options
+            .schema
+            .fields()
+            .iter()
+            .try_for_each(|field| find(writer, field.name(), options.missing_column).map(|_| ()))?;
+        let mut needed: Vec<usize> = fields.iter().flatten().copied().collect();
         needed.sort_unstable();
         needed.dedup();
-        let places = fields.iter().map(|at| needed.partition_point(|other| other < at)).collect();
+        let place = |at: usize| needed.partition_point(|&other| other < at);
+        let places = fields.into_iter().map(|at| at.map(place)).collect();
         Ok(Self { schema, needed, places })
     }
 
@@ -76,6 +85,10 @@ impl Columns {
         let mut bad = vec![false; rows];
         let mut columns = Vec::with_capacity(self.places.len());
         for (field, &place) in self.schema.fields().iter().zip(&self.places) {
+            let Some(place) = place else {
+                columns.push(new_null_array(field.data_type(), rows));
+                continue;
+            };
             let column = decoded.column(place);
             let misfits = &mut |row: usize, cause: String| match options.on_bad_row {
                 OnBadRow::Fail => {
@@ -105,12 +118,14 @@ impl Columns {
     }
 }
 
-fn find(writer: &Schema, name: &str) -> Result<usize> {
+fn find(writer: &Schema, name: &str, missing: MissingColumn) -> Result<Option<usize>> {
     let position = |same: &dyn Fn(&str) -> bool| writer.fields().iter().position(|field| same(field.name()));
-    position(&|field| field == name).or_else(|| position(&|field| field.eq_ignore_ascii_case(name))).ok_or_else(|| {
-        let names: Vec<_> = writer.fields().iter().map(|field| format!("'{}'", field.name())).collect();
-        Error::new(ErrorKind::Member, format!("the container has no column '{name}': it has {}", names.join(", ")))
-    })
+    let found = position(&|field| field == name).or_else(|| position(&|field| field.eq_ignore_ascii_case(name)));
+    if found.is_some() || missing == MissingColumn::Null {
+        return Ok(found);
+    }
+    let names: Vec<_> = writer.fields().iter().map(|field| format!("'{}'", field.name())).collect();
+    Err(Error::new(ErrorKind::Member, format!("the container has no column '{name}': it has {}", names.join(", "))))
 }
 
 /// `misfit` is told of each row that does not cast; what is there becomes NULL.

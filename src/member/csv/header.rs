@@ -3,11 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::str;
 
-use arrow::datatypes::Schema;
-
 use super::split::{Event, FIELDS_MAX, Fields};
 use super::{misfit_of, quoted, too_long};
 use crate::error::{Error, ErrorKind, Result};
+use crate::member::{MissingColumn, RecordOptions};
 
 /// Names that the error about a missing column lists.
 const NAMES_LISTED_MAX: usize = 20;
@@ -38,11 +37,11 @@ pub(super) fn numbered(fields: &Fields<'_>) -> Result<Vec<String>> {
     Ok((1..=width(fields)?).map(numbered_name).collect())
 }
 
-/// Where in a record the projected columns of `schema` are: under their name, exactly or else in other case.
+/// Where in a record the projected columns of the table are: under their name, exactly or else in other case.
 ///
 /// # Errors
-/// A column of `schema` that `names` lacks, projected or not, or has twice but for the case.
-pub(super) fn places(names: &[String], schema: &Schema, projection: &[usize]) -> Result<Vec<usize>> {
+/// A column of the table that `names` has twice but for the case; one that it lacks, projected or not, where that fails.
+pub(super) fn places(names: &[String], options: &RecordOptions) -> Result<Vec<Option<usize>>> {
     let exact: HashMap<&str, usize> = names.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
     let mut folded: HashMap<String, Vec<usize>> = HashMap::new();
     for (place, name) in names.iter().enumerate() {
@@ -50,10 +49,11 @@ pub(super) fn places(names: &[String], schema: &Schema, projection: &[usize]) ->
     }
     let find = |column: &String| {
         if let Some(place) = exact.get(column.as_str()) {
-            return Ok(*place);
+            return Ok(Some(*place));
         }
         match folded.get(&column.to_lowercase()).map_or(&[][..], Vec::as_slice) {
-            [place] => Ok(*place),
+            [place] => Ok(Some(*place)),
+            [] if options.missing_column == MissingColumn::Null => Ok(None),
             [] => Err(missing(column, names)),
             [first, second, ..] => Err(damaged(format!(
                 "column '{}' could be '{}' or '{}' of the header",
@@ -63,8 +63,9 @@ pub(super) fn places(names: &[String], schema: &Schema, projection: &[usize]) ->
             ))),
         }
     };
-    let places = schema.fields().iter().map(|field| find(field.name())).collect::<Result<Vec<_>>>()?;
-    Ok(projection.iter().map(|column| places[*column]).collect())
+    let fields = options.schema.fields().iter();
+    let places = fields.map(|field| find(field.name())).collect::<Result<Vec<_>>>()?;
+    Ok(options.projection.iter().map(|column| places[*column]).collect())
 }
 
 fn width(fields: &Fields<'_>) -> Result<usize> {
@@ -117,9 +118,12 @@ fn damaged(message: String) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::{DataType, Field, Fields};
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Fields, Schema};
 
     use super::*;
+    use crate::policy::{OnBadRow, OnInvalidUtf8};
 
     #[test]
     fn names_become_distinct() {
@@ -142,10 +146,22 @@ mod tests {
             Schema::new(columns.iter().map(|name| Field::new(*name, DataType::Int64, true)).collect::<Fields>())
         };
         let names = ["Time", "lat", "LAT", "Lon", "lon_x"].map(str::to_owned);
-        let check = |columns: &[&str], projection: &[usize]| {
-            places(&names, &schema(columns), projection).map_err(|error| error.to_string())
+        let check = |columns: &[&str], projection: &[usize], missing_column| {
+            let options = RecordOptions {
+                schema: Arc::new(schema(columns)),
+                projection: projection.to_vec(),
+                missing_column,
+                batch_size: 1,
+                on_bad_row: OnBadRow::Fail,
+                on_invalid_utf8: OnInvalidUtf8::Fail,
+                stats: Arc::default(),
+            };
+            places(&names, &options).map_err(|error| error.to_string())
         };
-        assert_eq!(check(&["time", "lat", "LAT"], &[2, 0, 1]), Ok(vec![2, 0, 1]));
+        let found = check(&["time", "alt", "LAT"], &[2, 0, 1], MissingColumn::Null);
+        assert_eq!(found, Ok(vec![Some(2), Some(0), None]));
+        let check = |columns: &[&str], projection: &[usize]| check(columns, projection, MissingColumn::Fail);
+        assert_eq!(check(&["time", "lat", "LAT"], &[2, 0, 1]), Ok(vec![Some(2), Some(0), Some(1)]));
         assert_eq!(check(&["LON"], &[]), Ok(vec![]));
         assert_eq!(check(&["Lat"], &[]).unwrap_err(), "column 'Lat' could be 'lat' or 'LAT' of the header");
         let error = check(&["time", "alt"], &[0]).unwrap_err();

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::SchemaRef;
 use regex::Regex;
 
@@ -163,14 +163,14 @@ impl RecordDecoder for CsvDecoder {
 struct Layout {
     /// Fields that each record has.
     fields: usize,
-    /// Which of them are asked for.
-    places: Vec<usize>,
+    /// Which of them are asked for; none where the member lacks a column.
+    places: Vec<Option<usize>>,
 }
 
 impl Layout {
     /// How many fields of a record have to be kept.
     fn kept(&self) -> usize {
-        self.places.iter().max().map_or(0, |last| last + 1)
+        self.places.iter().flatten().max().map_or(0, |last| last + 1)
     }
 }
 
@@ -201,8 +201,10 @@ impl Rows {
         let projected = options.schema.project(&options.projection).map_err(|error| {
             Error::new(ErrorKind::Schema, "the projection does not fit the columns").caused_by(error)
         })?;
-        let layout = (!csv.has_header)
-            .then(|| Layout { fields: options.schema.fields().len(), places: options.projection.clone() });
+        let layout = (!csv.has_header).then(|| Layout {
+            fields: options.schema.fields().len(),
+            places: options.projection.iter().copied().map(Some).collect(),
+        });
         let kept = layout.as_ref().map(Layout::kept);
         let rows = Self {
             projected: Arc::new(projected),
@@ -222,7 +224,7 @@ impl Rows {
     fn take(&mut self, event: Event<'_>) -> Result<Option<usize>> {
         let Some(layout) = &self.layout else {
             let names = header::names(&event)?;
-            let places = header::places(&names, &self.options.schema, &self.options.projection)?;
+            let places = header::places(&names, &self.options)?;
             let layout = self.layout.insert(Layout { fields: names.len(), places });
             return Ok(Some(layout.kept()));
         };
@@ -230,6 +232,7 @@ impl Rows {
         match event {
             Event::Record(fields) if fields.count() == layout.fields => {
                 for (place, texts) in layout.places.iter().zip(&mut self.texts) {
+                    let Some(place) = place else { continue };
                     let text = fields.get(*place);
                     texts.push(text);
                     self.buffered += text.len() + size_of::<i32>();
@@ -264,8 +267,12 @@ impl Rows {
         let capacity = self.numbers.len();
         let numbers = mem::replace(&mut self.numbers, Vec::with_capacity(capacity));
         let mut verdicts = Verdicts::new(&numbers, self.options.on_bad_row);
-        let columns =
-            self.casts.iter().zip(&mut self.texts).map(|(cast, texts)| cast.cast(texts.take(), &mut verdicts));
+        let places = self.layout.iter().flat_map(|layout| &layout.places);
+        let columns = places.zip(&self.casts).zip(&mut self.texts).zip(self.projected.fields());
+        let columns = columns.map(|(((place, cast), texts), field)| match place {
+            Some(_) => cast.cast(texts.take(), &mut verdicts),
+            None => Ok(new_null_array(field.data_type(), numbers.len())),
+        });
         let columns = columns.collect::<Result<_>>()?;
         let settled = verdicts.settle(columns)?;
         self.options.stats.bad_rows.add(settled.bad_rows);

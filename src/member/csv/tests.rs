@@ -88,6 +88,7 @@ impl Case {
     fn decoder(&self, batch_size: usize, stats: &Arc<Stats>) -> Result<CsvDecoder> {
         let all = || (0..self.schema.fields.len()).collect();
         let options = RecordOptions {
+            missing_column: crate::member::MissingColumn::Fail,
             schema: Arc::new(self.schema.clone()),
             projection: self.projection.clone().unwrap_or_else(all),
             batch_size,

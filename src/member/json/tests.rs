@@ -41,6 +41,7 @@ impl Case {
     fn rows(&self, content: &[u8], piece_size: usize, batch_size: usize) -> Vec<String> {
         let stats = Arc::new(Stats::default());
         let options = RecordOptions {
+            missing_column: crate::member::MissingColumn::Fail,
             schema: Arc::new(Schema::new(self.fields.clone())),
             projection: self.projection.clone(),
             batch_size,
@@ -218,6 +219,30 @@ fn bytes_that_are_not_utf8() {
 }
 
 #[test]
+fn damage_is_the_same_in_pieces_of_every_size() {
+    let case = Case::new([("a", DataType::Int64), ("b", list(DataType::Utf8View))]).on_bad_row(OnBadRow::Null);
+    let case = case.on_invalid_utf8(OnInvalidUtf8::Null);
+    let contents = [
+        "\u{feff}{\"a\":1,\"b\":[\"x\\u00e9\",{}]}\r\n{\"a\":2e0}\n{\"b\":null}\n",
+        "[{\"a\":1},\n{\"b\":[\"\\\"\"]}, {\"a\":-3}]",
+        "{\n \"a\": 1\n}\n{\n \"b\": [true]\n}\n",
+    ];
+    for content in contents {
+        for at in 0..content.len() {
+            for byte in *b"{}[],:\"\\ \n0x\xff" {
+                let mut damaged = content.as_bytes().to_vec();
+                damaged[at] = byte;
+                let whole = case.rows(&damaged, usize::MAX, 1024);
+                for (piece_size, batch_size) in [(1, 1), (3, 2), (7, 1024)] {
+                    let rows = case.rows(&damaged, piece_size, batch_size);
+                    assert_eq!(rows, whole, "{:?}", String::from_utf8_lossy(&damaged));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_document_has_a_limit() {
     let case = Case::new([("a", DataType::Utf8View)]);
     let content = [b"{\"a\":\"".to_vec(), vec![b'x'; DOCUMENT_BYTES_MAX]].concat();
@@ -228,6 +253,7 @@ fn a_document_has_a_limit() {
 fn a_type_that_json_has_not_is_refused() {
     let field = Field::new("i", DataType::Interval(arrow::datatypes::IntervalUnit::DayTime), true);
     let options = RecordOptions {
+        missing_column: crate::member::MissingColumn::Fail,
         schema: Arc::new(Schema::new(vec![field])),
         projection: vec![0],
         batch_size: 1,

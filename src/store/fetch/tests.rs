@@ -17,7 +17,8 @@ use object_store::{
 };
 
 use super::*;
-use crate::store::{Purpose, StoreOptions, connect};
+use crate::store::connect::connect;
+use crate::store::{Purpose, StoreOptions};
 
 const SIZE: usize = 3_000_000;
 
