@@ -143,6 +143,14 @@ impl ArchiveReader {
         Ok(piece)
     }
 
+    /// The error that the archive ends within the member at hand, where its length tells so beforehand.
+    pub(crate) fn truncation(&self) -> Option<Error> {
+        let member = self.member.as_ref()?;
+        let length = self.stream.reader.size().filter(|_| self.stream.inflater.is_none())?;
+        let missing = (self.stream.position + member.stored_left).saturating_sub(length);
+        (missing > 0).then(|| member.truncated(length, missing).in_archive(self.url.as_ref()))
+    }
+
     /// Counts what was read of an archive that is not read further. The length of a compressed one is not known then.
     pub(crate) fn give_up(&self) {
         let length = if self.stream.inflater.is_some() { None } else { self.stream.reader.size() };
@@ -195,7 +203,7 @@ impl ArchiveReader {
     }
 
     /// Promise 1: what was looked at adds up to what there was.
-    fn end(&mut self) -> Result<ArchiveEnd> {
+    fn end(&self) -> Result<ArchiveEnd> {
         let trailer = self.parser.finish().map_err(|error| error.in_archive(self.url.as_ref()))?;
         let end = ArchiveEnd { trailer, accounted_bytes: self.accounted_bytes, length_bytes: self.stream.position };
         if end.accounted_bytes != end.length_bytes {

@@ -1,4 +1,28 @@
-//! tarsql: tar archives in object storage as SQL tables.
+//! tarsql makes tar archives in object storage SQL tables, for programs that use Apache DataFusion.
+//!
+//! Use [`register`] when SQL comes from users: it gives a `SessionContext` the function `read_tar(…)`, `STORED AS TAR`
+//! and `SET tarsql.…`; [`register_url_tables`] adds `FROM 'x.tar.gz'`. Use [`TarTable`] when your code makes the tables.
+//!
+//! ```
+//! use datafusion::prelude::SessionContext;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let ctx = SessionContext::new();
+//! tarsql::register(&ctx)?;
+//! let largest = ctx
+//!     .sql("SELECT path, size FROM read_tar('testdata/opensky/states/**/*.csv.tar :: *.csv.gz') ORDER BY size DESC LIMIT 1")
+//!     .await?
+//!     .collect()
+//!     .await?;
+//! assert_eq!(largest[0].num_rows(), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Locator`] names archives and members; [`TarOptions`] says what a row is and what happens to what does not fit.
+//! While a query runs, [`progress`] tells how far it is; afterwards [`reports`] tell what was skipped, and [`measure`]
+//! and [`metrics`] make numbers of it. How the crate is built is in `ARCHITECTURE.md`.
 
 mod archive;
 mod batch;
@@ -28,3 +52,8 @@ pub use crate::table::{
     Partitioning, Progress, StoreRegistry, TarOptions, TarSource, TarTable, TarsqlConfig, measure, progress, register,
     register_url_tables, reports,
 };
+
+/// The README's examples are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -227,7 +227,9 @@ impl ArchiveScan {
             self.stats.members_skipped.add(1);
             return Ok(Next::Member);
         }
-        match self.rows.begin(&member).map_err(locate)? {
+        // A size that no cell can hold may be one that no archive holds either.
+        let begun = self.rows.begin(&member).map_err(|error| reader.truncation().unwrap_or(error));
+        match begun.map_err(locate)? {
             true => Ok(Next::Content),
             false => Ok(Next::Member),
         }

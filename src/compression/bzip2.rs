@@ -5,7 +5,7 @@
 use bzip2::{Decompress, Error as LibraryError, Status};
 
 use super::{Frames, Place, Progress};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The first bytes behind the stream header: of a block, and of the trailer of an empty stream.
 const BLOCK_MAGIC: [u8; 6] = [0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
@@ -21,6 +21,8 @@ pub(super) fn may_be_blocks(bytes: &[u8]) -> bool {
 pub(super) struct Streams {
     part: Part,
     streams: u64,
+    /// See [`Frames::step`].
+    fault: Option<Error>,
 }
 
 enum Part {
@@ -34,12 +36,15 @@ enum Part {
 
 impl Streams {
     pub(super) fn new() -> Self {
-        Self { part: Part::Between, streams: 0 }
+        Self { part: Part::Between, streams: 0, fault: None }
     }
 }
 
 impl Frames for Streams {
     fn step(&mut self, place: Place, input: &[u8], output: &mut [u8]) -> Result<Progress> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         if let Part::Between = self.part {
             let zeros = if self.streams == 0 { 0 } else { input.iter().take_while(|byte| **byte == 0).count() };
             if zeros < input.len() {
@@ -62,7 +67,8 @@ impl Frames for Streams {
             Ok(_) => {}
             Err(error @ LibraryError::DataMagic) => return Err(place.at(*start).no_magic().caused_by(error)),
             Err(error) => {
-                return Err(place.after(progress.consumed).damaged("invalid data or checksum").caused_by(error));
+                let fault = place.after(progress.consumed).damaged("invalid data or checksum").caused_by(error);
+                return progress.before(fault, &mut self.fault);
             }
         }
         Ok(progress)

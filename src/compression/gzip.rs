@@ -6,7 +6,7 @@
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 use super::{Frames, Place, Progress};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The only method of RFC 1952.
 pub(super) const METHOD_DEFLATE: u8 = 8;
@@ -28,6 +28,8 @@ pub(super) struct Members {
     inflate: Decompress,
     /// Of the content of this member.
     crc: Crc,
+    /// See [`Frames::step`].
+    fault: Option<Error>,
 }
 
 enum Part {
@@ -43,7 +45,7 @@ enum Part {
 
 impl Members {
     pub(super) fn new() -> Self {
-        Self { part: Part::Between, members: 0, inflate: Decompress::new(false), crc: Crc::new() }
+        Self { part: Part::Between, members: 0, inflate: Decompress::new(false), crc: Crc::new(), fault: None }
     }
 
     /// Skips padding (but not in front of the first member) up to the first byte of a member.
@@ -59,11 +61,14 @@ impl Members {
         let before = (self.inflate.total_in(), self.inflate.total_out());
         let status = self.inflate.decompress(input, output, FlushDecompress::None);
         let progress = Progress::between(before, (self.inflate.total_in(), self.inflate.total_out()));
-        let status =
-            status.map_err(|error| place.after(progress.consumed).damaged("invalid deflate data").caused_by(error))?;
         self.crc.update(&output[..progress.written]);
-        if status == Status::StreamEnd {
-            self.part = Part::Trailer { bytes: [0; TRAILER_LEN], length: 0 };
+        match status {
+            Ok(Status::StreamEnd) => self.part = Part::Trailer { bytes: [0; TRAILER_LEN], length: 0 },
+            Ok(_) => {}
+            Err(error) => {
+                let fault = place.after(progress.consumed).damaged("invalid deflate data").caused_by(error);
+                return progress.before(fault, &mut self.fault);
+            }
         }
         Ok(progress)
     }
@@ -87,6 +92,9 @@ impl Members {
 
 impl Frames for Members {
     fn step(&mut self, place: Place, input: &[u8], output: &mut [u8]) -> Result<Progress> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         if let Part::Between = self.part
             && !input.is_empty()
         {

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// How bytes are compressed.
 ///
 /// ```
-/// use tarsql::compression::Compression;
+/// use tarsql::Compression;
 ///
 /// assert_eq!(Compression::parse("zstd"), Some(Compression::Zstd));
 /// assert_eq!(Compression::parse("zip"), None);
@@ -134,6 +134,15 @@ impl Progress {
     fn is_none(self) -> bool {
         self.consumed == 0 && self.written == 0
     }
+
+    /// What was written goes out before `fault`, which is kept for later.
+    fn before(self, fault: Error, later: &mut Option<Error>) -> Result<Self> {
+        if self.written == 0 {
+            return Err(fault);
+        }
+        *later = Some(fault);
+        Ok(self)
+    }
 }
 
 /// Turns one compressed stream, fed piece by piece, into plain bytes.
@@ -200,7 +209,7 @@ fn copy_some(from: &[u8], to: &mut [u8]) -> usize {
 /// A format whose streams are members (frames, streams) in a row.
 trait Frames: Send {
     /// Moves through one part of the stream at most, from `place` on. No progress means that it needs more input, or
-    /// more room.
+    /// more room. An error waits for the next step if this one wrote something.
     fn step(&mut self, place: Place, input: &[u8], output: &mut [u8]) -> Result<Progress>;
 
     /// Whether the stream may end here: one member or more was read, and none is begun.
@@ -211,18 +220,31 @@ trait Frames: Send {
 struct Driver<F> {
     place: Place,
     frames: F,
+    /// What came behind the bytes that were given out last: how far a damaged stream can be read must not depend on how
+    /// its bytes arrive.
+    fault: Option<Error>,
 }
 
 impl<F: Frames> Driver<F> {
     fn new(compression: Compression, frames: F) -> Self {
-        Self { place: Place { compression, offset: 0 }, frames }
+        Self { place: Place { compression, offset: 0 }, frames, fault: None }
     }
 
     fn run(&mut self, input: &[u8], output: &mut [u8]) -> Result<Progress> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         let mut sum = Progress::default();
         // Ends: each round moves a byte or changes nothing, and both slices are finite.
         while sum.written < output.len() {
-            let step = self.frames.step(self.place, &input[sum.consumed..], &mut output[sum.written..])?;
+            let step = match self.frames.step(self.place, &input[sum.consumed..], &mut output[sum.written..]) {
+                Ok(step) => step,
+                Err(fault) if sum.is_none() => return Err(fault),
+                Err(fault) => {
+                    self.fault = Some(fault);
+                    break;
+                }
+            };
             sum.consumed += step.consumed;
             sum.written += step.written;
             self.place = self.place.after(step.consumed);

@@ -5,7 +5,7 @@
 use liblzma::stream::{Action, Error as LibraryError, Status, Stream, TELL_UNSUPPORTED_CHECK};
 
 use super::{Frames, Place, Progress};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Stream padding is zero bytes, a multiple of four (the .xz file format 1.2.1, section 2.2).
 const PADDING_UNIT: u64 = 4;
@@ -17,6 +17,8 @@ pub(super) struct Streams {
     part: Part,
     streams: u64,
     memory_bytes_max: u64,
+    /// See [`Frames::step`].
+    fault: Option<Error>,
 }
 
 enum Part {
@@ -32,7 +34,7 @@ enum Part {
 
 impl Streams {
     pub(super) fn new(memory_bytes_max: u64) -> Self {
-        Self { part: Part::Between { padding: 0 }, streams: 0, memory_bytes_max }
+        Self { part: Part::Between { padding: 0 }, streams: 0, memory_bytes_max, fault: None }
     }
 
     /// Skips padding (but not in front of the first stream) and opens the stream behind it.
@@ -57,6 +59,9 @@ impl Streams {
 
 impl Frames for Streams {
     fn step(&mut self, place: Place, input: &[u8], output: &mut [u8]) -> Result<Progress> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         let consumed = self.skip_padding(place, input)?;
         if consumed > 0 {
             return Ok(Progress { consumed, written: 0 });
@@ -79,12 +84,13 @@ impl Frames for Streams {
             // `MemNeeded` is the crate's word for "no progress is possible".
             Ok(_) => {}
             Err(error) => {
-                return Err(match error {
+                let fault = match error {
                     LibraryError::MemLimit => place.over_limit("block", None, self.memory_bytes_max),
                     LibraryError::UnsupportedCheck => place.damaged("its kind of check can't be verified"),
                     _ => place.damaged("invalid data or checksum"),
                 }
-                .caused_by(error));
+                .caused_by(error);
+                return progress.before(fault, &mut self.fault);
             }
         }
         Ok(progress)

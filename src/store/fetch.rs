@@ -38,6 +38,12 @@ const WINDOW_GROWTH: u64 = 4;
 /// Requests under way once the window is open; one connection alone seldom fills the line.
 const REQUESTS_AHEAD: u64 = 4;
 
+/// Bytes that all readers of a scan together may have under way or waiting.
+const PREFETCH_BYTES_ALL: u64 = 128 << 20;
+
+/// What each of them may have at least, or it would wait for every range.
+const PREFETCH_BYTES_MIN: u64 = 2 << 20;
+
 /// The object to read.
 #[derive(Clone)]
 pub(crate) struct FetchTarget {
@@ -92,6 +98,12 @@ impl Default for FetchSettings {
 }
 
 impl FetchSettings {
+    /// Narrows the window so that `readers` of them at once stay within a bound.
+    pub(crate) fn share_between(&mut self, readers: usize) {
+        let share = PREFETCH_BYTES_ALL / (readers.max(1) as u64);
+        self.prefetch_bytes = self.prefetch_bytes.min(share.max(PREFETCH_BYTES_MIN));
+    }
+
     /// For files, where a hop costs next to nothing.
     pub(crate) fn local() -> Self {
         Self { hop_bytes_min: 64 << 10, prefetch_bytes: 16 << 20, ..Self::default() }

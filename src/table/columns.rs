@@ -2,6 +2,7 @@
 //!
 //! DataFusion's own parser and type planner read it, so that every type which `CREATE TABLE` knows works here.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -38,6 +39,10 @@ pub(crate) fn parse_columns(text: &str) -> Result<SchemaRef> {
     }
     let planner = SqlToRel::new(&NoTables);
     let schema = planner.build_schema(table.columns).map_err(|error| refuse(error.strip_backtrace()))?;
+    let mut names = HashSet::new();
+    if let Some(field) = schema.fields().iter().find(|field| !names.insert(field.name())) {
+        return Err(refuse(format!("there are two columns '{}'", field.name())));
+    }
     Ok(Arc::new(schema))
 }
 

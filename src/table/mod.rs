@@ -218,7 +218,8 @@ impl TarTable {
         };
         let groups = file_groups(files, max_partitions);
         let report = Arc::new(ScanReport::new(listing, groups.len()));
-        let scan = scan_options(&options, Arc::clone(&self.file_schema), locator);
+        let mut scan = scan_options(&options, Arc::clone(&self.file_schema), locator);
+        scan.fetch.share_between(groups.len());
         let source = TarSource::new(self.table_schema.clone(), Arc::new(scan), report);
         // The archives carry their own stores: this URL only has to be one that every session knows.
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))

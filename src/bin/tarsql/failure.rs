@@ -97,7 +97,7 @@ fn innermost(error: &DataFusionError, depth: usize) -> String {
         E::IoError(inner) => input(inner, depth - 1),
         E::ObjectStore(inner) => inner.to_string(),
         E::SQL(inner, _) => format!("syntax error: {}", parser(inner)),
-        E::SchemaError(inner, _) => inner.to_string(),
+        E::SchemaError(inner, _) => bare(&inner.to_string()),
         E::NotImplemented(message) => format!("not implemented: {}", bare(message)),
         E::Internal(message) => format!("internal error: {}", bare(message)),
         E::ExecutionJoin(inner) => format!("a task of the query failed: {inner}"),

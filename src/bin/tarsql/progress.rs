@@ -59,8 +59,10 @@ async fn keep_moving(bar: ProgressBar, plan: Arc<dyn ExecutionPlan>) {
         if let Some(total) = seen.bytes_total {
             bar.set_length(total);
         }
-        bar.set_message(format!("{} rows", HumanCount(seen.rows)));
-        bar.set_prefix(HumanBytes(seen.bytes_done).to_string());
+        bar.set_message(match (seen.bytes_done, seen.bytes_total) {
+            (1.., None) => format!("{}, {} rows", HumanBytes(seen.bytes_done), HumanCount(seen.rows)),
+            _ => format!("{} rows", HumanCount(seen.rows)),
+        });
         bar.set_position(seen.bytes_done);
         bar.tick();
     }
@@ -69,7 +71,7 @@ async fn keep_moving(bar: ProgressBar, plan: Arc<dyn ExecutionPlan>) {
 fn style(has_total: bool) -> ProgressStyle {
     let template = match has_total {
         true => "{percent:>3}% [{bar:30}] {binary_bytes} of {binary_total_bytes}, {msg}, {elapsed}, {eta} left",
-        false => "{spinner} {prefix}, {msg}, {elapsed}",
+        false => "{spinner} {msg}, {elapsed}",
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
