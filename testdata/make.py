@@ -407,7 +407,7 @@ def damaged_archives():
     yield say("gzip-bad-crc.tar.gz", flip(zipped, len(zipped) - 6), "compression", "the gzip trailer's CRC is wrong", 3)
     yield say("gzip-cut.tar.gz", zipped[:len(zipped) * 2 // 3], "compression", "the gzip stream ends early", 1)
     yield say("gzip-no-trailer.tar.gz", zipped[:-8], "compression", "the gzip trailer is missing", 3)
-    yield say("zstd-cut.tar.zst", compressed("zstd", big)[:8000], "compression", "the zstd frame ends early", 1)
+    yield say("zstd-cut.tar.zst", compressed("zstd", big)[:8000], "compression", "the zstd frame ends early", 0)
     yield say("xz-cut.tar.xz", lzma.compress(big)[:8000], "compression", "the xz stream ends early", 1)
     yield say("bzip2-cut.tar.bz2", bz2.compress(big)[:8000], "compression", "the bzip2 stream ends early", 0)
     yield say("lz4-cut.tar.lz4", compressed("lz4", big)[:8000], "compression", "the lz4 frame ends early", 0)

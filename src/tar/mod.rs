@@ -77,7 +77,8 @@ pub(crate) struct Member {
     /// As stored; no byte of it is trusted.
     pub(crate) path: Vec<u8>,
     pub(crate) member_type: MemberType,
-    /// Bytes of content as a reader of the file sees them, holes included; 0 for what is no file.
+    /// Bytes of content as a reader of the file sees them, holes included; 0 for what is
+    /// known to be no file.
     pub(crate) size: u64,
     /// Bytes that follow `data_offset` in the stream, padding excluded. May be more than 0 for what is no file: a GNU
     /// directory listing, say, that the caller steps over.

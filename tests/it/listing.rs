@@ -10,8 +10,7 @@ use crate::session::{Answer, Session, url};
 use crate::testdata::{json, testdata};
 
 /// The header columns, the time as `expected.json` has it.
-const HEADER: &str =
-    "archive, path, type, size, CAST(mtime AS BIGINT) AS mtime_us, mode, uid, gid, uname, gname, linkname, pax, data_offset";
+const HEADER: &str = "archive, path, type, size, CAST(mtime AS BIGINT) AS mtime_us, mode, uid, gid, uname, gname, linkname, pax, data_offset";
 
 /// A map or list of JSON as Rust's.
 fn archives() -> Map<String, Value> {
@@ -98,7 +97,9 @@ async fn members_are_what_tarfile_and_gnu_tar_say() {
 #[tokio::test]
 async fn every_batch_size_and_projection_gives_the_same_rows() {
     let default = Session::new();
-    let small = [1, 2, 7].map(|rows| Session::with(SessionConfig::new().with_batch_size(rows)));
+    // Batches that the engine deals round robin would come back in another order.
+    let engine = SessionConfig::new().with_round_robin_repartition(false);
+    let small = [1, 2, 7].map(|rows| Session::with(engine.clone().with_batch_size(rows)));
     for (archive, expected) in &archives() {
         let members = expected["members"].as_array().expect("a list of members");
         for session in &small {
@@ -159,7 +160,9 @@ async fn all_archives_of_a_glob_at_once() {
         .filter(|(archive, _)| archive.starts_with("gnu/"))
         .flat_map(|(archive, listing)| {
             let members = listing["members"].as_array().expect("a list of members").clone();
-            members.into_iter().map(move |member| format!("{}|{}", url(archive), member["path"].as_str().expect("a path")))
+            members
+                .into_iter()
+                .map(move |member| format!("{}|{}", url(archive), member["path"].as_str().expect("a path")))
         })
         .collect();
     expected.sort();
