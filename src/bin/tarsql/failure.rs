@@ -1,8 +1,8 @@
 //! Why the program ends early, as one line for a human and one number for a shell.
 
 use std::error::Error as StdError;
-use std::fmt::Write as _;
 use std::io;
+use std::time::Duration;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -178,11 +178,8 @@ fn bare(message: &str) -> String {
 }
 
 /// Seconds as a person reads them.
-pub(crate) fn elapsed(duration: std::time::Duration) -> String {
-    let mut text = String::new();
-    // Writing to a String can't fail.
-    let _ = write!(text, "Elapsed {:.3} s", duration.as_secs_f64());
-    text
+pub(crate) fn elapsed(duration: Duration) -> String {
+    format!("Elapsed {:.3} s", duration.as_secs_f64())
 }
 
 #[cfg(test)]
