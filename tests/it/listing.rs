@@ -12,7 +12,7 @@ use crate::testdata::{json, testdata};
 /// The header columns, the time as `expected.json` has it.
 const HEADER: &str = "archive, path, type, size, CAST(mtime AS BIGINT) AS mtime_us, mode, uid, gid, uname, gname, linkname, pax, data_offset";
 
-/// A map or list of JSON as Rust's.
+/// What is in each archive, by its name.
 fn archives() -> Map<String, Value> {
     json("expected.json")["archives"].as_object().expect("a map of archives").clone()
 }
@@ -127,10 +127,13 @@ fn pick(member: &Value, keys: &[&str]) -> Value {
     Value::Object(keys.iter().map(value).collect())
 }
 
+/// Whether a member of `expected.json` stays.
+type Keeps = fn(&Value) -> bool;
+
 #[tokio::test]
 async fn filters_choose_the_same_members_with_and_without_content() {
     let session = Session::new();
-    let filters: [(&str, fn(&Value) -> bool); 4] = [
+    let filters: [(&str, Keeps); 4] = [
         ("type = 'file'", |member| member["type"] == "file"),
         ("size > 100", |member| member["size"].as_i64() > Some(100)),
         ("path LIKE '%.txt' AND mode = 420", |member| {

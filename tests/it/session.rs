@@ -74,9 +74,9 @@ impl Session {
 
     /// Runs a statement that has to work.
     #[track_caller]
-    pub(crate) fn ok(&self, sql: &str) -> impl Future<Output = Answer> {
-        let at = std::panic::Location::caller();
-        async move { self.sql(sql).await.unwrap_or_else(|error| panic!("{at}: {sql}: {error}")) }
+    pub(crate) fn ok<'a>(&'a self, sql: &str) -> impl Future<Output = Answer> + use<'a> {
+        let (at, sql) = (std::panic::Location::caller(), sql.to_owned());
+        async move { self.sql(&sql).await.unwrap_or_else(|error| panic!("{at}: {sql}: {error}")) }
     }
 
     /// The rows of a statement, as [`Answer::rows`] has them.

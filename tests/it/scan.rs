@@ -1,0 +1,250 @@
+//! How a scan is cut, what it leaves unread, and what the engine does not have to do any more.
+
+use std::fs;
+use std::io::Write;
+use std::sync::Arc;
+
+use datafusion::physical_plan::collect;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use futures::TryStreamExt;
+use tempfile::TempDir;
+
+use crate::archive::{BLOCK_LEN, tar};
+use crate::session::{Answer, Session, file_url};
+use crate::testdata::testdata;
+
+const OPENSKY: &str = "opensky/states/**/*.csv.tar";
+
+fn read(locator: &str, options: &str) -> String {
+    format!("read_tar('{}'{options})", testdata(locator).display())
+}
+
+/// Small archives `s3://cut/NN.tar` of `files` files each.
+async fn bucket(session: &Session, archives: usize, files: usize) {
+    let archive = |archive: usize| tar((0..files).map(|file| (format!("{archive}-{file}.txt"), "one\ntwo\n")));
+    session.bucket("cut", (0..archives).map(|number| (format!("{number:03}.tar"), archive(number)))).await;
+}
+
+#[tokio::test]
+async fn an_archive_is_a_partition() {
+    let session = Session::new();
+    bucket(&session, 40, 1).await;
+    for (set, sql, partitions) in [
+        ("", "SELECT path FROM read_tar('s3://cut/00[0-4].tar')", 5),
+        // Four times what the engine aims at, and sixteen at least.
+        ("", "SELECT path FROM read_tar('s3://cut/*.tar')", 16),
+        ("SET tarsql.max_partitions = 3", "SELECT path FROM read_tar('s3://cut/*.tar')", 3),
+        ("", "SELECT path FROM read_tar('s3://cut/*.tar', partitioning = 'archive')", 40),
+        ("", "SELECT path FROM read_tar('s3://cut/00[0-4].tar', partitioning = 'archive', repeat = 2)", 10),
+        ("", "SELECT path FROM read_tar('s3://cut/*.tar', repeat = 2)", 3),
+        ("SET tarsql.max_partitions = 100", "SELECT path FROM read_tar('s3://cut/*.tar')", 40),
+        // Several locators are scans of their own.
+        ("", "SELECT path FROM read_tar(['s3://cut/00[0-4].tar', 's3://cut/001.tar'])", 6),
+    ] {
+        if !set.is_empty() {
+            session.ok(set).await;
+        }
+        let answer = session.ok(sql).await;
+        assert_eq!(answer.partitions(), partitions, "{sql}:\n{}", answer.explained());
+        assert!(sql.contains('[') || answer.explained().contains(&format!("{{{partitions} groups: [[")), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn with_partitioning_by_archive_partition_i_is_archive_i() {
+    let session = Session::new();
+    bucket(&session, 20, 3).await;
+    let sql = "SELECT path FROM read_tar('s3://cut/*.tar', partitioning = 'archive')";
+    let plan = session.ctx.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    for partition in 0..20 {
+        let batches: Vec<_> = plan.execute(partition, session.ctx.task_ctx()).unwrap().try_collect().await.unwrap();
+        let answer = Answer { batches, plan: Arc::clone(&plan), run: tarsql::metrics::RunReport::new(sql) };
+        assert_eq!(answer.rows(), (0..3).map(|file| format!("{partition}-{file}.txt")).collect::<Vec<_>>());
+    }
+    // `auto` gives the same rows, in some order.
+    let rows = |partitioning: &str| {
+        session.ok(&format!("SELECT archive, path FROM read_tar('s3://cut/*.tar', partitioning = '{partitioning}')"))
+    };
+    assert_eq!(rows("auto").await.sorted(), rows("archive").await.sorted());
+}
+
+#[tokio::test]
+async fn repeat_reads_every_archive_so_many_times() {
+    let session = Session::new();
+    let table =
+        |repeat: usize| read(&format!("{OPENSKY} :: *.csv.gz"), &format!(", format = 'lines', repeat = {repeat}"));
+    let once = session.ok(&format!("SELECT line_number FROM {}", table(1))).await;
+    let thrice = session.ok(&format!("SELECT line_number FROM {}", table(3))).await;
+    assert_eq!(thrice.row_count(), 3 * once.row_count());
+    assert_eq!((thrice.run.listing.files, thrice.run.listing.bytes), (9, 3 * once.run.listing.bytes));
+    assert_eq!((thrice.run.completeness, thrice.run.scan.rows), (Some(1.0), 3 * once.run.scan.rows));
+}
+
+#[tokio::test]
+async fn every_number_of_partitions_gives_the_same_rows() {
+    let session = Session::new();
+    let locator = testdata("opensky/states/**/*.tar").display().to_string();
+    let sql = format!(
+        "SELECT archive, path, line_number, line FROM read_tar('{locator}', format = 'lines', on_invalid_utf8 = 'replace')"
+    );
+    let expected = session.ok(&sql).await.sorted();
+    assert!(expected.len() > 3_000);
+    for (partitions, batch_size) in [(1, 8192), (2, 100), (3, 1000), (64, 7)] {
+        session.ok(&format!("SET tarsql.max_partitions = {partitions}")).await;
+        session.ok(&format!("SET datafusion.execution.batch_size = {batch_size}")).await;
+        assert!(session.ok(&sql).await.sorted() == expected, "{partitions} partitions, {batch_size} rows a batch");
+    }
+}
+
+/// `dt=…/hour=…/x.tar`, each with a CSV of one row, and the table `t` over them.
+async fn hive(session: &Session) -> TempDir {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for (dt, hour) in [("2022-06-20", 0), ("2022-06-20", 1), ("2022-06-27", 0), ("2022-06-27", 13)] {
+        let folder = dir.path().join(format!("dt={dt}/hour={hour}"));
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("x.tar"), tar([("m.csv", format!("a,b\n{hour},{dt}\n"))])).expect("a file");
+    }
+    let location = dir.path().display();
+    session
+        .ok(&format!(
+            "CREATE EXTERNAL TABLE t (a BIGINT, b VARCHAR, dt DATE, hour BIGINT) STORED AS TAR \
+             PARTITIONED BY (dt, hour) LOCATION '{location}/**/x.tar' OPTIONS ('format' 'csv', 'provenance' 'true')"
+        ))
+        .await;
+    dir
+}
+
+#[tokio::test]
+async fn filters_on_the_archives_name_prune() {
+    let session = Session::new();
+    let dir = hive(&session).await;
+    let first = file_url(&dir.path().join("dt=2022-06-20/hour=0/x.tar"));
+    for (filter, rows, archives) in [
+        ("true", &["0|2022-06-20", "0|2022-06-27", "13|2022-06-27", "1|2022-06-20"][..], 4),
+        ("dt = '2022-06-20'", &["0|2022-06-20", "1|2022-06-20"], 2),
+        ("hour > 0", &["13|2022-06-27", "1|2022-06-20"], 2),
+        ("dt > DATE '2022-06-20' AND hour IN (13, 14)", &["13|2022-06-27"], 1),
+        // A filter on both is no filter on the name alone.
+        ("dt = '2022-06-20' AND a = 1", &["1|2022-06-20"], 2),
+        ("hour = a AND dt = '2022-06-27'", &["0|2022-06-27", "13|2022-06-27"], 2),
+        (&format!("_archive = '{first}'"), &["0|2022-06-20"], 1),
+        ("_archive LIKE '%/hour=13/%'", &["13|2022-06-27"], 1),
+        ("dt = '1999-01-01'", &[], 0),
+        ("hour IS NULL", &[], 0),
+    ] {
+        let answer = session.ok(&format!("SELECT hour, dt FROM t WHERE {filter}")).await;
+        assert_eq!(answer.sorted(), rows, "{filter}");
+        assert_eq!(answer.run.listing.files, archives, "{filter}");
+        assert_eq!(answer.count(|stats| stats.archives_opened.value()), archives, "{filter}");
+    }
+    let types = session.rows("SELECT DISTINCT arrow_typeof(dt), arrow_typeof(hour), arrow_typeof(a) FROM t").await;
+    assert_eq!(types, ["Date32|Int64|Int64"]);
+
+    bucket(&session, 10, 1).await;
+    let sql = "SELECT path FROM read_tar('s3://cut/*.tar') WHERE archive >= 's3://cut/008.tar' AND size > 0";
+    let answer = session.ok(sql).await;
+    assert_eq!(answer.sorted(), ["8-0.txt", "9-0.txt"]);
+    assert_eq!(answer.count(|stats| stats.requests.value()), 2, "one request an archive, none for the others");
+}
+
+#[tokio::test]
+async fn partition_columns_want_their_segments() {
+    let session = Session::new();
+    let dir = hive(&session).await;
+    let table = |name: &str, columns: &str, by: &str| {
+        let location = dir.path().display();
+        format!(
+            "CREATE EXTERNAL TABLE {name} {columns} STORED AS TAR PARTITIONED BY ({by}) LOCATION '{location}/**/x.tar'"
+        )
+    };
+    // Without a column list they are text.
+    session.ok(&table("members", "", "dt, hour")).await;
+    let rows = session.ok("SELECT path, dt, hour FROM members WHERE hour = '13'").await;
+    assert_eq!((rows.rows(), rows.run.listing.files), (vec!["m.csv|2022-06-27|13".to_owned()], 1));
+    session.ok(&table("missing", "", "dt, minute")).await;
+    session.error("SELECT * FROM missing").await.says(&["x.tar: the key has no", "'minute=…'"]);
+    let columns = "(a BIGINT, dt BIGINT)";
+    session.ok(&format!("{} OPTIONS ('format' 'csv')", table("mistyped", columns, "dt"))).await;
+    session.error("SELECT * FROM mistyped").await.says(&["x.tar: 'dt=2022-06-20' in the key is no Int64"]);
+}
+
+#[tokio::test]
+async fn the_source_takes_the_filters_that_it_can() {
+    let session = Session::new();
+    for (table, filter, left_to_the_engine) in [
+        (read("python/types.tar", ""), "size > 3 AND path LIKE '%.txt'", false),
+        (read("python/types.tar", ""), "content = 'a file'", false),
+        (read("text/lines.tar", ", format = 'text'"), "text LIKE '%one%' AND type = 'file'", false),
+        (read("text/lines.tar", ", format = 'lines'"), "line_number > 1 AND line <> '' AND size > 3", false),
+        (read("text/lines.tar", ", format = 'lines'"), "random() < 2", true),
+        (read("csv/bom.tar", ", format = 'csv'"), "id > 1", true),
+        (read("csv/bom.tar", ", format = 'csv', provenance = true"), "_path = 'bom.csv'", true),
+        (read("json/logs.tar", ", format = 'json'"), "status > 300", true),
+    ] {
+        let sql = format!("SELECT * FROM {table} WHERE {filter}");
+        let explained = session.ok(&sql).await.explained();
+        assert_eq!(explained.contains("FilterExec"), left_to_the_engine, "{sql}:\n{explained}");
+        assert_eq!(explained.contains("predicate="), !left_to_the_engine, "{sql}:\n{explained}");
+    }
+}
+
+/// A tar of `files` files of `bytes` each, on disk.
+fn big_tar(dir: &TempDir, files: usize, bytes: usize) -> String {
+    let path = dir.path().join(format!("{files}.tar"));
+    let mut file = fs::File::create(&path).expect("a file");
+    let row = b"1234567,abcdefg,1.5\n";
+    let content: Vec<u8> = row.iter().copied().cycle().take(bytes).collect();
+    let mut builder = tar::Builder::new(Vec::new());
+    for number in 0..files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, format!("{number}.csv"), content.as_slice()).expect("a member");
+    }
+    file.write_all(&builder.into_inner().expect("memory can be written to")).expect("room on disk");
+    path.display().to_string()
+}
+
+const MIB: usize = 1 << 20;
+
+#[tokio::test]
+async fn what_is_not_asked_for_is_not_read() {
+    let session = Session::new();
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    // 64 MiB, as many members and as one.
+    let many = big_tar(&dir, 32, 2 * MIB);
+    let one = big_tar(&dir, 1, 64 * MIB);
+    let csv = "format = 'csv', has_header = false, columns = 'a BIGINT, b VARCHAR, c DOUBLE'";
+    for (sql, rows, bytes_max) in [
+        (format!("SELECT path, size FROM read_tar('{many}')"), 32, 4 * MIB),
+        (format!("SELECT count(*) FROM read_tar('{many}')"), 1, 4 * MIB),
+        (format!("SELECT path FROM read_tar('{many}') LIMIT 3"), 3, MIB),
+        (format!("SELECT path, content FROM read_tar('{many}') LIMIT 2"), 2, 24 * MIB),
+        (format!("SELECT path, content FROM read_tar('{many}') WHERE path = '30.csv'"), 1, 24 * MIB),
+        (format!("SELECT line FROM read_tar('{one}', format = 'lines') LIMIT 10"), 10, 8 * MIB),
+        (format!("SELECT a, c FROM read_tar('{one}', {csv}) LIMIT 10"), 10, 8 * MIB),
+        (format!("SELECT a FROM read_tar('{one} :: *.txt', {csv})"), 0, MIB),
+    ] {
+        let answer = session.ok(&sql).await;
+        assert_eq!(answer.row_count(), rows, "{sql}");
+        let fetched = answer.run.scan.bytes_fetched;
+        assert!(fetched > BLOCK_LEN as u64 && fetched <= bytes_max as u64, "{sql}: {fetched} bytes fetched");
+        if !sql.contains("LIMIT") {
+            assert_eq!(answer.run.completeness, Some(1.0), "{sql}");
+            let hopped = answer.count(|stats| stats.bytes_hopped.value());
+            assert_eq!(fetched + hopped, answer.run.listing.bytes, "{sql}: fetched and hopped");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_plan_can_be_run_again() {
+    let session = Session::new();
+    let sql = format!("SELECT path FROM {} ORDER BY archive, data_offset", read("python/*.tar", ""));
+    let first = session.ok(&sql).await;
+    // As the engine does it for recursive queries.
+    let plan = reset_plan_states(Arc::clone(&first.plan)).expect("every node can be reset");
+    let second = collect(plan, session.ctx.task_ctx()).await.expect("a second run");
+    assert_eq!(first.batches, second);
+    assert!(first.row_count() > 100);
+}
