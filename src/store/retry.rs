@@ -330,12 +330,28 @@ pub(crate) fn describe(failure: &RetryFailure, what: &str) -> Error {
         StoreError::Precondition { .. } => ErrorKind::Changed,
         _ => ErrorKind::Unreachable,
     };
-    let mut message = message(&failure.error, &facts, what);
+    let mut message = message(&failure.error, &facts, what, "can't be read");
     if failure.attempts > 1 {
         let seconds = failure.elapsed.as_secs_f64();
         message.push_str(&format!(" (tried {} times in {seconds:.1} s)", failure.attempts));
     }
     Error::new(kind, message).in_archive(place(what))
+}
+
+/// The error of a writer's request, which the store has repeated by itself: as [`describe`] says it, in the variant that
+/// callers look for.
+pub(super) fn described(error: StoreError, what: &str, can_not: &str) -> StoreError {
+    let kind = if matches!(error, StoreError::Precondition { .. }) { ErrorKind::Changed } else { ErrorKind::Unreachable };
+    let described = Error::new(kind, message(&error, &Facts::of(&error), what, can_not)).in_archive(place(what));
+    let source = Box::new(described);
+    match error {
+        StoreError::NotFound { path, .. } => StoreError::NotFound { path, source },
+        StoreError::AlreadyExists { path, .. } => StoreError::AlreadyExists { path, source },
+        StoreError::Precondition { path, .. } => StoreError::Precondition { path, source },
+        StoreError::NotModified { path, .. } => StoreError::NotModified { path, source },
+        control @ (StoreError::NotSupported { .. } | StoreError::NotImplemented { .. }) => control,
+        _ => StoreError::Generic { store: "object store", source },
+    }
 }
 
 /// A URL as errors show it: the query of a web address may be a signature.
@@ -346,7 +362,7 @@ pub(super) fn place(url: &str) -> String {
     }
 }
 
-fn message(error: &StoreError, facts: &Facts, what: &str) -> String {
+fn message(error: &StoreError, facts: &Facts, what: &str, can_not: &str) -> String {
     let summary = facts.summary();
     if facts.credentials.is_some() {
         return summary;
@@ -371,8 +387,8 @@ fn message(error: &StoreError, facts: &Facts, what: &str) -> String {
         _ if facts.io == Some(io::ErrorKind::PermissionDenied) => {
             "permission denied: the file can't be read by this user".to_owned()
         }
-        _ if summary.is_empty() => "can't be read".to_owned(),
-        _ => format!("can't be read ({summary})"),
+        _ if summary.is_empty() => can_not.to_owned(),
+        _ => format!("{can_not} ({summary})"),
     }
 }
 

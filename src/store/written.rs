@@ -1,4 +1,6 @@
 //! A store that counts what is written through it: whole objects and their bytes, whatever format they have.
+//!
+//! Its errors name bucket and key in our words. object_store's own hold URLs and the bodies of answers.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,13 +8,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
+use super::retry::described;
 use crate::stats::Count;
 
 /// Objects that became visible, and their bytes.
@@ -22,15 +25,40 @@ pub(crate) struct WrittenCounts {
     pub(crate) bytes: Count,
 }
 
+/// What an error says of an object that it has no better reason for.
+const NOT_READ: &str = "can't be read";
+const NOT_WRITTEN: &str = "can't be written";
+
 /// Passes everything on to `inner`, and counts in `written`.
 pub(crate) struct CountedStore {
+    /// `s3://bucket`: what stands before a key.
+    url: String,
     inner: Arc<dyn ObjectStore>,
     written: Arc<WrittenCounts>,
 }
 
 impl CountedStore {
-    pub(crate) fn new(inner: Arc<dyn ObjectStore>, written: Arc<WrittenCounts>) -> Self {
-        Self { inner, written }
+    pub(crate) fn new(url: impl Into<String>, inner: Arc<dyn ObjectStore>, written: Arc<WrittenCounts>) -> Self {
+        Self { url: url.into(), inner, written }
+    }
+
+    fn url_of(&self, location: &Path) -> String {
+        format!("{}/{location}", self.url)
+    }
+
+    /// Makes errors about `location` ours.
+    fn located(&self, location: &Path, can_not: &'static str) -> impl Fn(Error) -> Error + use<> {
+        let url = self.url_of(location);
+        move |error| described(error, &url, can_not)
+    }
+
+    /// Makes errors of a listing ours.
+    fn located_list(
+        &self,
+        prefix: Option<&Path>,
+        list: BoxStream<'static, Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        list.map_err(self.located(prefix.unwrap_or(&Path::ROOT), NOT_READ)).boxed()
     }
 }
 
@@ -52,7 +80,7 @@ impl fmt::Display for CountedStore {
 impl ObjectStore for CountedStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let bytes = payload.content_length() as u64;
-        let result = self.inner.put_opts(location, payload, options).await?;
+        let result = self.inner.put_opts(location, payload, options).await.map_err(self.located(location, NOT_WRITTEN))?;
         self.written.objects.add(1);
         self.written.bytes.add(bytes);
         Ok(result)
@@ -63,16 +91,18 @@ impl ObjectStore for CountedStore {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let inner = self.inner.put_multipart_opts(location, options).await?;
-        Ok(Box::new(CountedUpload { inner, bytes: 0, written: Arc::clone(&self.written) }))
+        let inner = self.inner.put_multipart_opts(location, options).await;
+        let inner = inner.map_err(self.located(location, NOT_WRITTEN))?;
+        let (url, written) = (self.url_of(location), Arc::clone(&self.written));
+        Ok(Box::new(CountedUpload { url, inner, bytes: 0, written }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(location, options).await
+        self.inner.get_opts(location, options).await.map_err(self.located(location, NOT_READ))
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.inner.get_ranges(location, ranges).await
+        self.inner.get_ranges(location, ranges).await.map_err(self.located(location, NOT_READ))
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -80,29 +110,31 @@ impl ObjectStore for CountedStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        self.located_list(prefix, self.inner.list(prefix))
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        self.located_list(prefix, self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
+        let listed = self.inner.list_with_delimiter(prefix).await;
+        listed.map_err(self.located(prefix.unwrap_or(&Path::ROOT), NOT_READ))
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
+        self.inner.copy_opts(from, to, options).await.map_err(self.located(to, NOT_WRITTEN))
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        self.inner.rename_opts(from, to, options).await
+        self.inner.rename_opts(from, to, options).await.map_err(self.located(to, NOT_WRITTEN))
     }
 }
 
 /// Counts when the upload is complete: before that, nothing was written that anybody could read.
 #[derive(Debug)]
 struct CountedUpload {
+    url: String,
     inner: Box<dyn MultipartUpload>,
     bytes: u64,
     written: Arc<WrittenCounts>,
@@ -113,11 +145,12 @@ struct CountedUpload {
 impl MultipartUpload for CountedUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         self.bytes += data.content_length() as u64;
-        self.inner.put_part(data)
+        let (part, url) = (self.inner.put_part(data), self.url.clone());
+        Box::pin(async move { part.await.map_err(|error| described(error, &url, NOT_WRITTEN)) })
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let result = self.inner.complete().await?;
+        let result = self.inner.complete().await.map_err(|error| described(error, &self.url, NOT_WRITTEN))?;
         self.written.objects.add(1);
         self.written.bytes.add(self.bytes);
         Ok(result)

@@ -184,7 +184,9 @@ impl TarTable {
             return Ok(Connection { store, pager: None });
         }
         let authority = store.connect_authority();
-        self.stores.connection(store.scheme().as_str(), &authority, &self.options.store, Purpose::Read)
+        let connected =
+            self.stores.connection(store.scheme().as_str(), &authority, &self.options.store, Purpose::Read);
+        connected.map_err(|error| error.in_archive(locator.to_string()))
     }
 
     /// The plan of one locator: member globs differ between locators, so each has a leaf of its own.

@@ -46,7 +46,7 @@ impl Default for StoreRegistry {
             written: Arc::default(),
         };
         let local = Url::parse("file://").expect("a scheme and an empty host are a URL");
-        registry.registered.register_store(&local, registry.counted(Arc::new(LocalFileSystem::new())));
+        registry.registered.register_store(&local, registry.counted("file://", Arc::new(LocalFileSystem::new())));
         registry
     }
 }
@@ -62,8 +62,8 @@ impl StoreRegistry {
         self.registered.get_store(url).ok()
     }
 
-    fn counted(&self, store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
-        Arc::new(CountedStore::new(store, Arc::clone(&self.written)))
+    fn counted(&self, url: &str, store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+        Arc::new(CountedStore::new(url, store, Arc::clone(&self.written)))
     }
 }
 
@@ -83,8 +83,8 @@ impl ObjectStoreRegistry for StoreRegistry {
         };
         let Ok(scheme) = Scheme::parse(url.scheme()) else { return Err(error) };
         let authority = &url[Position::BeforeUsername..Position::AfterPort];
-        let connection =
-            self.stores.connection(scheme.as_str(), authority, &StoreOptions::default(), Purpose::Write)?;
-        Ok(self.counted(connection.store))
+        let place = &url[..Position::AfterPort];
+        let connected = self.stores.connection(scheme.as_str(), authority, &StoreOptions::default(), Purpose::Write);
+        Ok(self.counted(place, connected.map_err(|error| error.in_archive(place))?.store))
     }
 }

@@ -95,7 +95,7 @@ fn innermost(error: &DataFusionError, depth: usize) -> String {
         E::ArrowError(inner, _) => arrow(inner, depth - 1),
         E::ParquetError(inner) => parquet(inner, depth - 1),
         E::IoError(inner) => input(inner, depth - 1),
-        E::ObjectStore(inner) => inner.to_string(),
+        E::ObjectStore(inner) => foreign(inner.as_ref(), depth - 1),
         E::SQL(inner, _) => format!("syntax error: {}", parser(inner)),
         E::SchemaError(inner, _) => bare(&inner.to_string()),
         E::NotImplemented(message) => format!("not implemented: {}", bare(message)),
@@ -124,8 +124,20 @@ fn foreign(error: &(dyn StdError + 'static), depth: usize) -> String {
     } else if let Some(inner) = error.downcast_ref::<io::Error>() {
         input(inner, depth - 1)
     } else {
-        bare(&error.to_string())
+        ours(error).unwrap_or_else(|| bare(&error.to_string()))
     }
+}
+
+/// The library's error in a chain of sources: stores wrap it in theirs.
+fn ours(error: &(dyn StdError + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    for _ in 0..DEPTH_MAX {
+        match next {
+            Some(ours) if ours.is::<tarsql::Error>() => return Some(ours.to_string()),
+            other => next = other?.source(),
+        }
+    }
+    None
 }
 
 fn arrow(error: &ArrowError, depth: usize) -> String {

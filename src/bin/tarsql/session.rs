@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use datafusion::catalog::DynamicFileCatalog;
 use datafusion::config::{Dialect, FormatOptions};
+use datafusion::datasource::dynamic_file::DynamicListTableFactory;
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -66,11 +68,20 @@ fn context(args: &Args, registry: &Arc<StoreRegistry>) -> Result<SessionContext>
         config = config.with_batch_size(rows.get());
     }
     let config = config.with_extension(Arc::clone(registry));
-    // DataFusion's own URL tables first: `FROM 'x.parquet'` is theirs.
-    let ctx = SessionContext::new_with_config_rt(config, runtime_env(args, registry)?).enable_url_table();
+    let ctx = SessionContext::new_with_config_rt(config, runtime_env(args, registry)?);
     tarsql::register(&ctx)?;
     tarsql::register_url_tables(&ctx)?;
+    register_other_url_tables(&ctx);
     Ok(ctx)
+}
+
+/// DataFusion's own URL tables: `FROM 'x.parquet'`. Registered last, they are asked last, since they look for anything,
+/// an archive over HTTP too, with a listing that no web server has. `enable_url_table` would make another context.
+fn register_other_url_tables(ctx: &SessionContext) {
+    let factory = Arc::new(DynamicListTableFactory::new(Default::default()));
+    factory.session_store().with_state(ctx.state_weak_ref());
+    let catalogs = Arc::clone(ctx.state_ref().read().catalog_list());
+    ctx.register_catalog_list(Arc::new(DynamicFileCatalog::new(catalogs, factory)));
 }
 
 fn runtime_env(args: &Args, registry: &Arc<StoreRegistry>) -> Result<Arc<RuntimeEnv>> {
