@@ -2,12 +2,19 @@
 //! fewer rows in silence.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
+use datafusion::physical_plan::collect;
+use object_store::ObjectStoreExt;
+use object_store::memory::InMemory;
+use object_store::path::Path as Key;
 use serde_json::Value;
+use tarsql::metrics::RunReport;
 
 use crate::archive::{BLOCK_LEN, WRAPPINGS, tar};
-use crate::session::{Answer, Session, url};
+use crate::session::{Answer, Failure, Session, url};
 use crate::testdata::{json, testdata};
 
 /// Scans that look at headers alone, at contents, and at records.
@@ -158,6 +165,67 @@ async fn a_damaged_member_leaves_the_others() {
     assert_eq!((answer.run.scan.errors, answer.run.completeness), (1, Some(1.0)));
     let incidents = answer.incidents();
     assert_eq!(incidents.iter().map(|incident| incident.member.as_deref()).collect::<Vec<_>>(), [Some("bad.csv.gz")]);
+}
+
+#[tokio::test]
+async fn a_damaged_avro_container_keeps_its_whole_blocks() {
+    let session = Session::new();
+    let archive = "opensky/states/.2022-06-27/03/states_2022-06-27-03.avro.tar";
+    let mut bytes = std::fs::read(testdata(archive)).expect("test data can be read");
+    // Deflate has no checksum, but each block ends with a marker of the container's own: see testdata/records.py.
+    let marker: Vec<u8> = (0..16).collect();
+    let markers: Vec<usize> = memchr::memmem::find_iter(&bytes, &marker).collect();
+    bytes[markers[markers.len() / 2]] ^= 0x10;
+    session.bucket("avro", [("x.tar", bytes)]).await;
+    let failure = session.error("SELECT time FROM read_tar('s3://avro/x.tar :: *.avro', format = 'avro')").await;
+    assert!(matches!(failure.kind, "member" | "compression"), "{}", failure.text);
+    failure.says(&["s3://avro/x.tar: member 'states_2022-06-27-03.avro' at offset "]);
+    let sql = "SELECT time FROM read_tar('s3://avro/x.tar :: *.avro', format = 'avro', on_error = 'skip')";
+    let answer = session.ok(sql).await;
+    assert!((100..1100).contains(&answer.row_count()), "{} rows of 1100", answer.row_count());
+    assert_eq!((answer.run.scan.errors, answer.run.completeness), (1, Some(1.0)));
+}
+
+/// Lists, lets `change` have the store, and reads.
+async fn listed_then(change: impl AsyncFn(&InMemory), options: &str) -> Result<Answer, Failure> {
+    let session = Session::new();
+    let archives = (1..=3).map(|number| (format!("{number}.tar"), tar([(format!("{number}.txt"), "old\n")])));
+    let store = session.bucket("mem", archives).await;
+    let sql = format!("SELECT path, content FROM read_tar('s3://mem/*.tar'{options})");
+    let plan = session.ctx.sql(&sql).await.unwrap().create_physical_plan().await.unwrap();
+    change(&store).await;
+    let batches = collect(Arc::clone(&plan), session.ctx.task_ctx()).await;
+    let batches = batches.map_err(|error| Failure::of(&error).expect("an error of ours"))?;
+    let mut run = RunReport::new(sql);
+    tarsql::measure(&plan, Instant::now(), &mut run);
+    Ok(Answer { batches, plan, run })
+}
+
+#[tokio::test]
+async fn an_archive_that_goes_away_after_listing() {
+    let remove = async |store: &InMemory| store.delete(&Key::from("2.tar")).await.expect("it is there");
+    let failure = listed_then(remove, ", on_error = 'skip'").await.expect_err("it is gone");
+    assert_eq!((failure.kind, failure.archive.as_deref()), ("unreachable", Some("s3://mem/2.tar")), "{}", failure.text);
+    let answer = listed_then(remove, ", on_unreachable = 'skip'").await.expect("two of three");
+    assert_eq!(answer.sorted(), ["1.txt|6f6c640a", "3.txt|6f6c640a"]);
+    assert_eq!((answer.run.scan.errors, answer.count(|stats| stats.archives_skipped.value())), (1, 1));
+    let incidents = answer.incidents();
+    assert_eq!(
+        incidents.iter().map(|incident| (incident.kind, incident.archive.as_str())).collect::<Vec<_>>(),
+        [("unreachable", "s3://mem/2.tar")]
+    );
+}
+
+#[tokio::test]
+async fn an_archive_that_is_replaced_after_listing() {
+    let replace = async |store: &InMemory| {
+        store.put(&Key::from("2.tar"), tar([("2.txt", "new\n")]).into()).await.expect("memory takes it");
+    };
+    // Whatever may be skipped: it is neither damaged nor out of reach.
+    for options in ["", ", on_error = 'skip', on_unreachable = 'skip'"] {
+        let failure = listed_then(replace, options).await.expect_err("it is another one");
+        assert_eq!((failure.kind, failure.archive.as_deref()), ("changed", Some("s3://mem/2.tar")), "{}", failure.text);
+    }
 }
 
 /// Files whose truncation is tried, and the lines in them.

@@ -6,8 +6,8 @@ use datafusion::prelude::SessionConfig;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::session::{Answer, Session, url};
-use crate::testdata::{json, testdata};
+use crate::session::{Answer, Session, file_url, url};
+use crate::testdata::{WEIRD_NAMES, json, testdata, weird_names};
 
 /// The header columns, the time as `expected.json` has it.
 const HEADER: &str = "archive, path, type, size, CAST(mtime AS BIGINT) AS mtime_us, mode, uid, gid, uname, gname, linkname, pax, data_offset";
@@ -198,4 +198,25 @@ async fn a_compression_that_is_said_is_believed() {
         let failure = session.error(&paths(archive, compression)).await;
         assert_eq!((failure.kind, failure.archive), (kind, Some(url(archive))), "{archive} as {compression}");
     }
+}
+
+#[tokio::test]
+async fn names_of_archives_are_taken_as_they_are() {
+    let session = Session::new();
+    let dir = weird_names();
+    let mut urls = Vec::new();
+    for path in WEIRD_NAMES.iter().flat_map(|name| [dir.path().join(name), dir.path().join(".2022-06-27").join(name)]) {
+        let locator = path.display().to_string().replace('\'', "''");
+        let rows = session.rows(&format!("SELECT archive, path FROM read_tar('{locator}')")).await;
+        let archive = file_url(&path);
+        assert_eq!(rows, ["one.txt", "two.bin", "three.txt"].map(|member| format!("{archive}|{member}")), "{locator}");
+        // The URL in the column is a locator of the same archive.
+        let again =
+            session.rows(&format!("SELECT DISTINCT archive FROM read_tar('{}')", archive.replace('\'', "''"))).await;
+        assert_eq!(again, [archive.as_str()]);
+        urls.push(archive);
+    }
+    urls.sort();
+    let glob = format!("SELECT DISTINCT archive FROM read_tar('{}/**/*.tar')", dir.path().display());
+    assert_eq!(session.ok(&glob).await.sorted(), urls);
 }

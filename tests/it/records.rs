@@ -286,6 +286,20 @@ async fn opensky_csv_and_avro_have_the_same_columns() {
 }
 
 #[tokio::test]
+async fn avro_columns_can_be_declared() {
+    let session = Session::new();
+    let avro = |columns: &str| {
+        let options = format!("format = 'avro', columns = '{columns}'");
+        format!("SELECT * FROM {} LIMIT 1", read("opensky/states/**/*.avro.tar :: *.avro", &options))
+    };
+    let declared = session.ok(&avro("velocity DOUBLE, time BIGINT, icao24 VARCHAR")).await;
+    let inferred = read("opensky/states/**/*.avro.tar :: *.avro", "format = 'avro'");
+    let inferred = session.rows(&format!("SELECT velocity, time, icao24 FROM {inferred} LIMIT 1")).await;
+    assert_eq!(declared.rows(), inferred);
+    session.error(&avro("time BIGINT, altitude DOUBLE")).await.says(&["states_2022-06-27-03.avro", "'altitude'"]);
+}
+
+#[tokio::test]
 async fn a_schema_wants_a_member() {
     let session = Session::new();
     let nothing = read("opensky/states/**/*.tar :: *.parquet", "format = 'csv'");

@@ -48,19 +48,20 @@ impl Session {
         Self { ctx }
     }
 
-    /// Stores objects as `s3://bucket/key`, in memory.
+    /// Stores objects as `s3://bucket/key`, in memory. What was in the bucket before is gone.
     pub(crate) async fn bucket<K: AsRef<str>>(
         &self,
         bucket: &str,
         objects: impl IntoIterator<Item = (K, impl Into<PutPayload>)>,
-    ) {
-        let store = InMemory::new();
+    ) -> Arc<InMemory> {
+        let store = Arc::new(InMemory::new());
         for (key, object) in objects {
             let key = object_store::path::Path::parse(key.as_ref()).expect("a key that can be addressed");
             store.put(&key, object.into()).await.expect("memory takes what it is given");
         }
         let url = Url::parse(&format!("s3://{bucket}")).expect("a bucket's URL");
-        self.ctx.register_object_store(&url, Arc::new(store));
+        self.ctx.register_object_store(&url, Arc::clone(&store) as _);
+        store
     }
 
     /// Runs a statement to its end.
@@ -92,7 +93,7 @@ impl Session {
         let at = std::panic::Location::caller();
         async move {
             let error = match self.sql(sql).await {
-                Ok(answer) => panic!("{at}: {sql} should fail, but gives {:#?}", answer.rows()),
+                Ok(answer) => panic!("{at}: {sql} should fail, but gives {} rows", answer.row_count()),
                 Err(error) => error,
             };
             Failure::of(&error).unwrap_or_else(|| panic!("{at}: {sql}: no error of tarsql's: {error:?}"))
