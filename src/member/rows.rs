@@ -222,7 +222,8 @@ impl MemberRows for CellRows {
             return Ok(false);
         }
         let text = matches!(self.cell, Cell::Text { .. });
-        if !text && member.size > CELL_BYTES_MAX {
+        // A text may be stored compressed, but what is so large even then has no room either.
+        if member.size > CELL_BYTES_MAX {
             return Err(cell_too_large(member.size));
         }
         self.open = Some(OpenCell {

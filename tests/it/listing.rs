@@ -220,3 +220,30 @@ async fn names_of_archives_are_taken_as_they_are() {
     let glob = format!("SELECT DISTINCT archive FROM read_tar('{}/**/*.tar')", dir.path().display());
     assert_eq!(session.ok(&glob).await.sorted(), urls);
 }
+
+#[tokio::test]
+async fn a_sparse_bomb_is_a_row_but_no_value() {
+    let session = Session::new();
+    let mut builder = tar::Builder::new(Vec::new());
+    let records = [
+        ("GNU.sparse.major", "1"),
+        ("GNU.sparse.minor", "0"),
+        ("GNU.sparse.name", "bomb"),
+        ("GNU.sparse.realsize", "8589934592"),
+    ];
+    builder.append_pax_extensions(records.map(|(key, value)| (key, value.as_bytes()))).expect("a header");
+    let mut map = [0; 512];
+    map[..2].copy_from_slice(b"0\n");
+    let mut header = tar::Header::new_ustar();
+    header.set_size(map.len() as u64);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, "GNUSparseFile.0/bomb", map.as_slice()).expect("a member");
+    session.bucket("mem", [("bomb.tar", builder.into_inner().expect("memory can be written to"))]).await;
+    assert_eq!(session.rows("SELECT path, size FROM read_tar('s3://mem/bomb.tar')").await, ["bomb|8589934592"]);
+    for options in ["", ", on_error = 'skip'", ", format = 'text'"] {
+        let select = if options.contains("text") { "text" } else { "content" };
+        let failure = session.error(&format!("SELECT {select} FROM read_tar('s3://mem/bomb.tar'{options})")).await;
+        assert_eq!(failure.kind, "limit", "{}", failure.text);
+        failure.says(&["s3://mem/bomb.tar: member 'bomb'", "bytes don't fit one value"]);
+    }
+}

@@ -238,6 +238,44 @@ async fn what_is_not_asked_for_is_not_read() {
 }
 
 #[tokio::test]
+async fn limits_end_what_filters_leave() {
+    let session = Session::new();
+    let types = read("python/types.tar", "");
+    let lines = read("text/lines.tar", ", format = 'lines'");
+    let csv = read("csv/bom.tar", ", format = 'csv'");
+    for (sql, rows) in [
+        (format!("SELECT path FROM {types} LIMIT 0"), &[][..]),
+        (format!("SELECT path FROM {types} WHERE size > 6 LIMIT 2"), &["d/file.txt", "d/setuid"]),
+        (
+            format!("SELECT path FROM {types} WHERE content IS NOT NULL AND size > 6 LIMIT 2"),
+            &["d/file.txt", "d/setuid"],
+        ),
+        (format!("SELECT path FROM {types} LIMIT 2 OFFSET 3"), &["d/setuid", "d/symlink"]),
+        (format!("SELECT line FROM {lines} WHERE line LIKE 'packed%' LIMIT 1"), &["packed one"]),
+        (format!("SELECT name FROM {csv} WHERE id > 2 LIMIT 1"), &["three"]),
+    ] {
+        assert_eq!(session.rows(&sql).await, rows, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn every_scan_lists_anew() {
+    let session = Session::new();
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let location = dir.path().display();
+    let sql = format!(
+        "CREATE EXTERNAL TABLE t (a BIGINT) STORED AS TAR LOCATION '{location}/*.tar' OPTIONS ('format' 'csv')"
+    );
+    session.ok(&sql).await;
+    session.error("SELECT * FROM t").await.says(&["no file matches"]);
+    for number in 1..=3 {
+        fs::write(dir.path().join(format!("{number}.tar")), tar([("m.csv", format!("a\n{number}\n"))]))
+            .expect("a file");
+        assert_eq!(session.rows("SELECT count(*), max(a) FROM t").await, [format!("{number}|{number}")]);
+    }
+}
+
+#[tokio::test]
 async fn a_plan_can_be_run_again() {
     let session = Session::new();
     let sql = format!("SELECT path FROM {} ORDER BY archive, data_offset", read("python/*.tar", ""));
