@@ -192,7 +192,7 @@ async fn listed_then(change: impl AsyncFn(&InMemory), options: &str) -> Result<A
     let archives = (1..=3).map(|number| (format!("{number}.tar"), tar([(format!("{number}.txt"), "old\n")])));
     let store = session.bucket("mem", archives).await;
     let sql = format!("SELECT path, content FROM read_tar('s3://mem/*.tar'{options})");
-    let plan = session.ctx.sql(&sql).await.unwrap().create_physical_plan().await.unwrap();
+    let plan = session.ctx.sql(&sql).await.expect("a query").create_physical_plan().await.expect("a plan");
     change(&store).await;
     let batches = collect(Arc::clone(&plan), session.ctx.task_ctx()).await;
     let batches = batches.map_err(|error| Failure::of(&error).expect("an error of ours"))?;
