@@ -341,7 +341,8 @@ pub(crate) fn describe(failure: &RetryFailure, what: &str) -> Error {
 /// The error of a writer's request, which the store has repeated by itself: as [`describe`] says it, in the variant that
 /// callers look for.
 pub(super) fn described(error: StoreError, what: &str, can_not: &str) -> StoreError {
-    let kind = if matches!(error, StoreError::Precondition { .. }) { ErrorKind::Changed } else { ErrorKind::Unreachable };
+    let kind =
+        if matches!(error, StoreError::Precondition { .. }) { ErrorKind::Changed } else { ErrorKind::Unreachable };
     let described = Error::new(kind, message(&error, &Facts::of(&error), what, can_not)).in_archive(place(what));
     let source = Box::new(described);
     match error {

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
 use super::retry::described;
@@ -80,7 +80,8 @@ impl fmt::Display for CountedStore {
 impl ObjectStore for CountedStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let bytes = payload.content_length() as u64;
-        let result = self.inner.put_opts(location, payload, options).await.map_err(self.located(location, NOT_WRITTEN))?;
+        let result =
+            self.inner.put_opts(location, payload, options).await.map_err(self.located(location, NOT_WRITTEN))?;
         self.written.objects.add(1);
         self.written.bytes.add(bytes);
         Ok(result)

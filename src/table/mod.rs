@@ -184,8 +184,7 @@ impl TarTable {
             return Ok(Connection { store, pager: None });
         }
         let authority = store.connect_authority();
-        let connected =
-            self.stores.connection(store.scheme().as_str(), &authority, &self.options.store, Purpose::Read);
+        let connected = self.stores.connection(store.scheme().as_str(), &authority, &self.options.store, Purpose::Read);
         connected.map_err(|error| error.in_archive(locator.to_string()))
     }
 

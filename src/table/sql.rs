@@ -260,7 +260,10 @@ fn parse_arguments(arguments: &[FunctionArg]) -> Result<(Vec<Locator>, TarOption
         match name {
             None => locators.extend(parse_locators(value)?),
             Some(name) if seen.iter().any(|seen| seen.eq_ignore_ascii_case(&name)) => {
-                return Err(Error::new(ErrorKind::Option, format!("option '{}' is given twice", name.to_ascii_lowercase())));
+                return Err(Error::new(
+                    ErrorKind::Option,
+                    format!("option '{}' is given twice", name.to_ascii_lowercase()),
+                ));
             }
             Some(name) => {
                 options.set(&name, &literal(value, &name)?)?;

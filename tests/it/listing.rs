@@ -4,10 +4,9 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::json::writer::{JsonArray, WriterBuilder};
 use datafusion::prelude::SessionConfig;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::session::{Answer, Session, file_url, url};
-use crate::testdata::{WEIRD_NAMES, json, testdata, weird_names};
+use crate::testdata::{WEIRD_NAMES, json, sha256, testdata, weird_names};
 
 /// The header columns, the time as `expected.json` has it.
 const HEADER: &str = "archive, path, type, size, CAST(mtime AS BIGINT) AS mtime_us, mode, uid, gid, uname, gname, linkname, pax, data_offset";
@@ -43,10 +42,6 @@ fn batch_objects(batch: &RecordBatch) -> Vec<Map<String, Value>> {
         }
     }
     rows
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The uncompressed bytes of an archive: all in `compressed/` wrap the same one.

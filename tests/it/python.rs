@@ -51,3 +51,9 @@ pub(crate) fn run_script(
     assert!(output.status.success(), "{script}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("the scripts print UTF-8")
 }
+
+/// What pyarrow finds in a Parquet file or a folder of them, on disk or, with the credentials in `env`, as `s3://…`.
+pub(crate) fn parquet(path: impl AsRef<OsStr>, env: &[(String, String)]) -> serde_json::Value {
+    let printed = run_script("check_parquet.py", [path], env);
+    serde_json::from_str(&printed).expect("the script prints JSON")
+}

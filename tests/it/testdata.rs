@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// Names that must reach the store as they are. Not files of the repository: Windows could not check them out.
@@ -31,6 +32,11 @@ pub(crate) fn json(path: &str) -> serde_json::Value {
     let file = testdata(path);
     let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+}
+
+/// SHA-256 of some content, in hex.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A folder with the same small tar under each of [`WEIRD_NAMES`], and below a folder whose name begins with a dot.
