@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
-use crate::compression::{Compression, Decompressor, Progress, decompressor};
+use crate::compression::{Compression, Inflater};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stats::Stats;
 use crate::store::ObjectReader;
@@ -267,15 +267,6 @@ struct TarStream {
     stats: Arc<Stats>,
 }
 
-/// A decompressor and what it has still to read.
-struct Inflater {
-    decompressor: Box<dyn Decompressor>,
-    input: Bytes,
-    input_ended: bool,
-    /// What came after the bytes that were given out last.
-    error: Option<Error>,
-}
-
 impl TarStream {
     async fn open(mut reader: ObjectReader, compression: Option<Compression>, stats: Arc<Stats>) -> Result<Self> {
         let head = read_head(&mut reader).await?;
@@ -283,9 +274,9 @@ impl TarStream {
         if compression == Compression::None {
             return Ok(Self { reader, inflater: None, current: head, position: 0, stats });
         }
-        let decompressor = decompressor(compression, DECOMPRESSOR_BYTES_MAX)?;
-        let inflater = Some(Inflater { decompressor, input: head, input_ended: false, error: None });
-        Ok(Self { reader, inflater, current: Bytes::new(), position: 0, stats })
+        let mut inflater = Inflater::new(compression, DECOMPRESSOR_BYTES_MAX)?;
+        inflater.push(head);
+        Ok(Self { reader, inflater: Some(inflater), current: Bytes::new(), position: 0, stats })
     }
 
     /// Makes `current` hold something; false at the end of the stream.
@@ -295,7 +286,7 @@ impl TarStream {
             tokio::task::consume_budget().await;
             let next = match &mut self.inflater {
                 None => self.reader.next().await?,
-                Some(inflater) => inflater.next(&mut self.reader, &self.stats).await?,
+                Some(inflater) => inflate(inflater, &mut self.reader, &self.stats).await?,
             };
             match next {
                 Some(next) => self.current = next,
@@ -337,61 +328,27 @@ impl TarStream {
     }
 }
 
-impl Inflater {
-    async fn next(&mut self, reader: &mut ObjectReader, stats: &Stats) -> Result<Option<Bytes>> {
-        let mut block = BytesMut::zeroed(BLOCK_BYTES);
-        loop {
-            if let Some(error) = self.error.take() {
-                return Err(error);
-            }
-            if self.input.is_empty() && !self.input_ended {
-                match reader.next().await? {
-                    Some(input) => self.input = input,
-                    None => self.input_ended = true,
-                }
-            }
-            let start = Instant::now();
-            let written = self.decompress(&mut block);
-            stats.decompress_nanos.add_elapsed(start);
-            if written > 0 {
-                stats.bytes_decompressed.add(written as u64);
-                block.truncate(written);
-                return Ok(Some(block.freeze()));
-            }
-            // An error that stood alone is returned on the next round.
-            if self.input_ended && self.error.is_none() {
-                return Ok(None);
+/// The next block out of `inflater`, into which `reader` is read; `None` at the end.
+async fn inflate(inflater: &mut Inflater, reader: &mut ObjectReader, stats: &Stats) -> Result<Option<Bytes>> {
+    let mut block = BytesMut::zeroed(BLOCK_BYTES);
+    loop {
+        if inflater.wants_input() {
+            match reader.next().await? {
+                Some(input) => inflater.push(input),
+                None => inflater.end(),
             }
         }
-    }
-
-    /// Fills `block`; says how far. An error waits until what came before it was given out: how far a damaged archive
-    /// can be read must not depend on how its bytes arrive.
-    fn decompress(&mut self, block: &mut [u8]) -> usize {
-        let mut written = 0;
-        while written < block.len() {
-            let step = match self.input.is_empty() {
-                false => self.decompressor.decompress(&self.input, &mut block[written..]),
-                true if self.input_ended => self.decompressor.finish(&mut block[written..]).map(Progress::flushed),
-                true => break,
-            };
-            match step {
-                Ok(Progress { consumed: 0, written: 0 }) if self.input.is_empty() => break,
-                Ok(Progress { consumed: 0, written: 0 }) => {
-                    self.error = Some(Error::new(ErrorKind::Compression, "the decompressor makes no progress"));
-                    break;
-                }
-                Ok(progress) => {
-                    self.input.advance(progress.consumed);
-                    written += progress.written;
-                }
-                Err(error) => {
-                    self.error = Some(error);
-                    break;
-                }
-            }
+        let start = Instant::now();
+        let written = inflater.fill(&mut block)?;
+        stats.decompress_nanos.add_elapsed(start);
+        if written > 0 {
+            stats.bytes_decompressed.add(written as u64);
+            block.truncate(written);
+            return Ok(Some(block.freeze()));
         }
-        written
+        if !inflater.wants_input() {
+            return Ok(None);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Compressed bytes become plain bytes, without any I/O: one decompressor for each compression that an archive or a
 //! member may have.
 //!
-//! Use `Compression::detect` on the first bytes, then `decompressor`, then feed what arrives. Every decompressor
+//! Use `Compression::detect` on the first bytes, then an `Inflater`, and push what arrives. Every decompressor
 //! reads all members (frames, streams) that follow each other, verifies every checksum that the format has, and never
 //! takes a cut stream for a complete one.
 //!
@@ -17,6 +17,8 @@ mod zstd;
 
 #[cfg(test)]
 mod tests;
+
+use bytes::{Buf, Bytes};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -110,21 +112,19 @@ fn skippable_length(bytes: &[u8]) -> Option<usize> {
 
 /// How far one call came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Progress {
+struct Progress {
     /// Bytes taken from the input.
-    pub(crate) consumed: usize,
+    consumed: usize,
     /// Bytes put into the output.
-    pub(crate) written: usize,
+    written: usize,
 }
 
 impl Progress {
     /// Of a call that had no input.
-    pub(crate) const fn flushed(written: usize) -> Self {
+    const fn flushed(written: usize) -> Self {
         Self { consumed: 0, written }
     }
-}
 
-impl Progress {
     /// From the running totals of a library's decoder, before and after one call.
     fn between(before: (u64, u64), after: (u64, u64)) -> Self {
         let moved = |from: u64, to: u64| usize::try_from(to - from).expect("no more than the slice that was given");
@@ -149,7 +149,7 @@ impl Progress {
 ///
 /// Feed a piece until it is consumed, with room in `output`; after the last piece call `finish` until it writes
 /// nothing. After an error a decompressor is of no further use.
-pub(crate) trait Decompressor: Send {
+trait Decompressor: Send {
     /// Moves bytes from `input` to `output`, until one of the two is used up. Bytes may stay inside: the next call, or
     /// `finish`, brings them.
     ///
@@ -174,7 +174,7 @@ pub(crate) trait Decompressor: Send {
 ///
 /// # Errors
 /// [`ErrorKind::Limit`] if a library can't set its decoder up.
-pub(crate) fn decompressor(compression: Compression, memory_bytes_max: u64) -> Result<Box<dyn Decompressor>> {
+fn decompressor(compression: Compression, memory_bytes_max: u64) -> Result<Box<dyn Decompressor>> {
     Ok(match compression {
         Compression::None => Box::new(Copy),
         Compression::Gzip => Box::new(Driver::new(compression, gzip::Members::new())),
@@ -183,6 +183,74 @@ pub(crate) fn decompressor(compression: Compression, memory_bytes_max: u64) -> R
         Compression::Xz => Box::new(Driver::new(compression, xz::Streams::new(memory_bytes_max))),
         Compression::Lz4 => Box::new(Driver::new(compression, lz4::Frames::new(memory_bytes_max))),
     })
+}
+
+/// A decompressor and what it has still to read: fills blocks, whatever pieces the stream comes in.
+pub(crate) struct Inflater {
+    decompressor: Box<dyn Decompressor>,
+    input: Bytes,
+    input_ended: bool,
+    /// What came after the bytes that were given out last.
+    error: Option<Error>,
+}
+
+impl Inflater {
+    /// As [`decompressor`].
+    pub(crate) fn new(compression: Compression, memory_bytes_max: u64) -> Result<Self> {
+        let decompressor = decompressor(compression, memory_bytes_max)?;
+        Ok(Self { decompressor, input: Bytes::new(), input_ended: false, error: None })
+    }
+
+    /// Whether all that was pushed is read, and more may come.
+    pub(crate) fn wants_input(&self) -> bool {
+        self.input.is_empty() && !self.input_ended
+    }
+
+    /// Gives the next piece of the stream. Only when it [`wants_input`](Self::wants_input).
+    pub(crate) fn push(&mut self, input: Bytes) {
+        debug_assert!(self.input.is_empty(), "what was pushed before has to be read first");
+        self.input = input;
+    }
+
+    /// Says that the whole stream was pushed.
+    pub(crate) fn end(&mut self) {
+        self.input_ended = true;
+    }
+
+    /// Fills `block`, which has room; says how far. 0 is all that can be had from what was pushed.
+    ///
+    /// # Errors
+    /// As [`Decompressor::decompress`] and [`Decompressor::finish`], once what came before the error was given out: how
+    /// far a damaged stream can be read must not depend on how its bytes arrive.
+    pub(crate) fn fill(&mut self, block: &mut [u8]) -> Result<usize> {
+        let mut written = 0;
+        while written < block.len() && self.error.is_none() {
+            let step = match self.input.is_empty() {
+                false => self.decompressor.decompress(&self.input, &mut block[written..]),
+                true if self.input_ended => self.decompressor.finish(&mut block[written..]).map(Progress::flushed),
+                true => break,
+            };
+            match step {
+                Ok(step) if step.is_none() && self.input.is_empty() => break,
+                Ok(step) if step.is_none() => {
+                    // To stop here in silence would lose what is left.
+                    self.error = Some(Error::new(ErrorKind::Compression, "the decompressor makes no progress"));
+                }
+                Ok(step) => {
+                    self.input.advance(step.consumed);
+                    written += step.written;
+                }
+                Err(error) => self.error = Some(error),
+            }
+        }
+        match self.error.take() {
+            Some(error) if written == 0 => Err(error),
+            error => {
+                self.error = error;
+                Ok(written)
+            }
+        }
+    }
 }
 
 /// What is not compressed passes through.

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use crate::archive::DECOMPRESSOR_BYTES_MAX;
-use crate::compression::{Compression, Decompressor, Progress, decompressor};
-use crate::error::{Error, Result};
+use crate::compression::{Compression, Inflater};
+use crate::error::Result;
 use crate::stats::Stats;
 
 /// Bytes that a decoder is fed at a time: large enough to be fast, small enough that the batches which one piece
@@ -21,8 +21,6 @@ pub(crate) struct MemberContent {
     state: State,
     input: Bytes,
     input_ended: bool,
-    /// What came after the bytes that were pulled last.
-    error: Option<Error>,
     stats: Arc<Stats>,
 }
 
@@ -30,12 +28,12 @@ enum State {
     /// The first bytes, too few to tell the compression yet.
     Head(Vec<u8>),
     Plain,
-    Compressed(Box<dyn Decompressor>),
+    Compressed(Inflater),
 }
 
 impl MemberContent {
     pub(crate) fn new(stats: Arc<Stats>) -> Self {
-        Self { state: State::Head(Vec::new()), input: Bytes::new(), input_ended: false, error: None, stats }
+        Self { state: State::Head(Vec::new()), input: Bytes::new(), input_ended: false, stats }
     }
 
     /// Gives the next piece of stored content. Only when `pull` has returned `None`.
@@ -62,7 +60,7 @@ impl MemberContent {
                 let count = self.input.len().min(PIECE_BYTES_MAX);
                 Ok((count > 0).then(|| self.input.split_to(count)))
             }
-            State::Compressed(_) => self.decompress(),
+            State::Compressed(_) => self.inflate(),
             State::Head(_) => Ok(None),
         }
     }
@@ -88,47 +86,35 @@ impl MemberContent {
     fn set(&mut self, compression: Compression) -> Result<()> {
         self.state = match compression {
             Compression::None => State::Plain,
-            compression => State::Compressed(decompressor(compression, DECOMPRESSOR_BYTES_MAX)?),
+            compression => State::Compressed(Inflater::new(compression, DECOMPRESSOR_BYTES_MAX)?),
         };
         Ok(())
     }
 
-    /// The next block. An error waits until what came before it was pulled.
-    fn decompress(&mut self) -> Result<Option<Bytes>> {
-        if let Some(error) = self.error.take() {
-            return Err(error);
-        }
-        let State::Compressed(decompressor) = &mut self.state else { return Ok(None) };
-        let start = Instant::now();
-        let mut block = BytesMut::zeroed(PIECE_BYTES_MAX);
-        let mut written = 0;
-        while written < block.len() {
-            let step = match self.input.is_empty() {
-                false => decompressor.decompress(&self.input, &mut block[written..]),
-                true if self.input_ended => decompressor.finish(&mut block[written..]).map(Progress::flushed),
-                true => break,
-            };
-            match step {
-                Ok(Progress { consumed: 0, written: 0 }) => break,
-                Ok(progress) => {
-                    self.input.advance(progress.consumed);
-                    written += progress.written;
-                }
-                Err(error) => {
-                    self.error = Some(error);
-                    break;
+    fn inflate(&mut self) -> Result<Option<Bytes>> {
+        let State::Compressed(inflater) = &mut self.state else { return Ok(None) };
+        let mut block = BytesMut::new();
+        loop {
+            if inflater.wants_input() {
+                match (self.input.is_empty(), self.input_ended) {
+                    (false, _) => inflater.push(std::mem::take(&mut self.input)),
+                    (true, true) => inflater.end(),
+                    (true, false) => return Ok(None),
                 }
             }
-        }
-        self.stats.decompress_nanos.add_elapsed(start);
-        self.stats.bytes_decompressed.add(written as u64);
-        block.truncate(written);
-        match (written, self.error.take()) {
-            (0, Some(error)) => Err(error),
-            (0, None) => Ok(None),
-            (_, error) => {
-                self.error = error;
-                Ok(Some(block.freeze()))
+            let start = Instant::now();
+            if block.is_empty() {
+                block = BytesMut::zeroed(PIECE_BYTES_MAX);
+            }
+            let written = inflater.fill(&mut block)?;
+            self.stats.decompress_nanos.add_elapsed(start);
+            if written > 0 {
+                self.stats.bytes_decompressed.add(written as u64);
+                block.truncate(written);
+                return Ok(Some(block.freeze()));
+            }
+            if !inflater.wants_input() {
+                return Ok(None);
             }
         }
     }
