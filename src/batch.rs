@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::schema::HeaderColumn;
 use crate::tar::Member;
 
-/// Bytes of content after which a batch is closed, however few rows it has.
+/// Bytes of content and headers after which a batch is closed, however few rows it has.
 pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes that one cell can hold: Arrow's views and Parquet's pages count them in 31 bits.
@@ -25,6 +25,7 @@ pub(crate) struct HeaderBuilder {
     archive: Arc<str>,
     columns: Vec<ColumnBuilder>,
     rows: usize,
+    bytes: usize,
 }
 
 enum ColumnBuilder {
@@ -37,12 +38,17 @@ enum ColumnBuilder {
 
 impl HeaderBuilder {
     pub(crate) fn new(archive: Arc<str>, columns: &[HeaderColumn]) -> Self {
-        Self { archive, columns: columns.iter().copied().map(ColumnBuilder::new).collect(), rows: 0 }
+        Self { archive, columns: columns.iter().copied().map(ColumnBuilder::new).collect(), rows: 0, bytes: 0 }
     }
 
     /// Rows appended since the last `finish`.
     pub(crate) fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Bytes of names and pax records appended since the last `finish`: a member may have a MiB of them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Appends the row of `member`.
@@ -52,6 +58,7 @@ impl HeaderBuilder {
     pub(crate) fn append(&mut self, member: &Member) -> Result<()> {
         for column in &mut self.columns {
             column.append(&self.archive, member)?;
+            self.bytes += column.bytes_of(member);
         }
         self.rows += 1;
         Ok(())
@@ -59,7 +66,7 @@ impl HeaderBuilder {
 
     /// The columns of the rows so far; the builder begins anew.
     pub(crate) fn finish(&mut self) -> Vec<ArrayRef> {
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         self.columns.iter_mut().map(ColumnBuilder::finish).collect()
     }
 }
@@ -111,6 +118,19 @@ impl ColumnBuilder {
             }
         }
         Ok(())
+    }
+
+    /// What `member` adds, where that has no small bound.
+    fn bytes_of(&self, member: &Member) -> usize {
+        use HeaderColumn as C;
+        match self {
+            Self::Text(C::Path, _) => member.path.len(),
+            Self::Text(C::Uname, _) => member.uname.len(),
+            Self::Text(C::Gname, _) => member.gname.len(),
+            Self::Text(C::Linkname, _) => member.linkname.len(),
+            Self::Pax(_) => member.pax.iter().map(|(key, value)| key.len() + value.len()).sum(),
+            _ => 0,
+        }
     }
 
     fn finish(&mut self) -> ArrayRef {

@@ -123,6 +123,19 @@ pub(crate) struct Records {
     pub(crate) row_numbers: Int64Array,
 }
 
+impl Records {
+    /// The first `rows`, and the others if there are any.
+    pub(crate) fn split_at(self, rows: usize) -> (Self, Option<Self>) {
+        let left = self.batch.num_rows() - rows;
+        if left == 0 {
+            return (self, None);
+        }
+        let slice =
+            |from, rows| Self { batch: self.batch.slice(from, rows), row_numbers: self.row_numbers.slice(from, rows) };
+        (slice(0, rows), Some(slice(rows, left)))
+    }
+}
+
 /// Turns the content of one member, fed piece by piece, into batches.
 ///
 /// The caller feeds pieces of at most a few hundred KiB and drains `next_records` after each: nothing else bounds what

@@ -13,11 +13,14 @@ use bytes::Bytes;
 use crate::batch::{BATCH_BYTES_MAX, CELL_BYTES_MAX, ContentBuilder, HeaderBuilder, cell_too_large, internal, repeat};
 use crate::error::Result;
 use crate::member::content::MemberContent;
-use crate::member::{RecordDecoder, utf8};
+use crate::member::{RecordDecoder, Records, utf8};
 use crate::policy::OnInvalidUtf8;
 use crate::schema::HeaderColumn;
 use crate::stats::Stats;
 use crate::tar::{Member, MemberType};
+
+#[cfg(test)]
+mod tests;
 
 /// Turns members into batches of one schema.
 pub(crate) trait MemberRows: Send {
@@ -73,7 +76,8 @@ impl MemberRows for HeaderRows {
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        if self.header.rows() < self.batch_size { Ok(None) } else { self.flush() }
+        let full = self.header.rows() >= self.batch_size || self.header.bytes() >= BATCH_BYTES_MAX;
+        if full { self.flush() } else { Ok(None) }
     }
 
     fn flush(&mut self) -> Result<Option<RecordBatch>> {
@@ -114,7 +118,12 @@ impl Cell {
             Self::Content(builder) => builder.append(content),
             Self::Text { builder, bytes, policy } => {
                 let text = utf8::decode(&content, *policy)?;
-                *bytes += content.len();
+                // A character that replaces a byte takes three.
+                let length = text.as_ref().map_or(0, |text| text.len());
+                if length as u64 > CELL_BYTES_MAX {
+                    return Err(cell_too_large(length as u64));
+                }
+                *bytes += length;
                 builder.append_option(text);
                 Ok(())
             }
@@ -259,7 +268,8 @@ impl MemberRows for CellRows {
             self.append()?;
         }
         self.stats.decode_nanos.add_elapsed(start);
-        let full = self.header.rows() >= self.batch_size || self.cell.bytes() >= BATCH_BYTES_MAX;
+        let bytes = self.header.bytes() + self.cell.bytes();
+        let full = self.header.rows() >= self.batch_size || bytes >= BATCH_BYTES_MAX;
         if full { self.flush() } else { Ok(None) }
     }
 
@@ -301,6 +311,10 @@ pub(crate) struct RecordRows {
 
 struct OpenRecords {
     header: Vec<ArrayRef>,
+    /// Rows of a batch, each of which repeats the header.
+    rows_max: usize,
+    /// What of the last records did not fit its batch.
+    rest: Option<Records>,
     content: MemberContent,
     decoder: Box<dyn RecordDecoder>,
     ended: bool,
@@ -346,6 +360,8 @@ impl MemberRows for RecordRows {
     fn begin(&mut self, member: &Member) -> Result<bool> {
         self.header.append(member)?;
         self.open = Some(OpenRecords {
+            rows_max: (BATCH_BYTES_MAX / self.header.bytes().max(1)).max(1),
+            rest: None,
             header: self.header.finish(),
             content: MemberContent::new(Arc::clone(&self.stats)),
             decoder: (self.make_decoder)()?,
@@ -380,7 +396,7 @@ impl MemberRows for RecordRows {
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let Some(open) = &mut self.open else { return Ok(None) };
         let records = loop {
-            if let Some(records) = open.decoder.next_records() {
+            if let Some(records) = open.rest.take().or_else(|| open.decoder.next_records()) {
                 break records;
             }
             if !Self::feed(open, &self.stats)? {
@@ -390,7 +406,9 @@ impl MemberRows for RecordRows {
                 return Ok(None);
             }
         };
-        let rows = records.batch.num_rows();
+        let rows = records.batch.num_rows().min(open.rows_max);
+        let (records, rest) = records.split_at(rows);
+        open.rest = rest;
         let header = repeat(&open.header, rows)?;
         let row_numbers: ArrayRef = Arc::new(records.row_numbers);
         let columns = self.columns.iter().map(|column| match column {
