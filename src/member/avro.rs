@@ -30,7 +30,6 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow_avro::reader::ReaderBuilder;
 
-use crate::batch::internal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::avro::columns::Columns;
 use crate::member::avro::container::{BlockHead, Codec, Header};
@@ -75,6 +74,8 @@ pub(crate) struct AvroDecoder {
     open: Option<Open>,
     /// Records in front of the blocks that wait.
     records: i64,
+    /// Records that only have to be counted: a block of twenty bytes may claim millions.
+    counting: usize,
     ready: VecDeque<Records>,
 }
 
@@ -115,7 +116,7 @@ impl Blocks {
 impl AvroDecoder {
     /// The columns are looked for when the header is there.
     pub(crate) fn new(options: RecordOptions) -> Self {
-        Self { options, pending: Vec::new(), offset: 0, open: None, records: 0, ready: VecDeque::new() }
+        Self { options, pending: Vec::new(), offset: 0, open: None, records: 0, counting: 0, ready: VecDeque::new() }
     }
 
     /// Takes what is complete off `pending`.
@@ -206,21 +207,31 @@ impl AvroDecoder {
 
     /// Cuts what was decoded into batches of about the same size; `None` is records of which nothing is needed.
     fn emit(&mut self, decoded: Option<&RecordBatch>, records: usize) -> Result<()> {
-        let Some(open) = &self.open else { return Ok(()) };
+        let (Some(open), Some(decoded)) = (&self.open, decoded) else {
+            self.counting += records;
+            return Ok(());
+        };
         let batches = records.div_ceil(self.options.batch_size.max(1));
         for batch in 0..batches {
             let (start, end) = (records * batch / batches, records * (batch + 1) / batches);
             let first = self.records + 1;
             self.records += i64::try_from(end - start).unwrap_or(i64::MAX);
-            let records = match decoded {
-                Some(decoded) => open.columns.convert(&decoded.slice(start, end - start), first, &self.options)?,
-                None => counted(first, end - start)?,
-            };
+            let records = open.columns.convert(&decoded.slice(start, end - start), first, &self.options)?;
             if records.batch.num_rows() > 0 {
                 self.ready.push_back(records);
             }
         }
         Ok(())
+    }
+
+    /// A batch of the records of which nothing is needed.
+    fn count(&mut self) -> Option<Records> {
+        let open = self.open.as_ref().filter(|_| self.counting > 0)?;
+        let rows = self.counting.min(self.options.batch_size.max(1));
+        let row_numbers = Int64Array::from_iter_values((self.records + 1..).take(rows));
+        self.counting -= rows;
+        self.records += i64::try_from(rows).unwrap_or(i64::MAX);
+        Some(Records { batch: open.columns.nulls(rows), row_numbers })
     }
 }
 
@@ -244,7 +255,7 @@ impl RecordDecoder for AvroDecoder {
     }
 
     fn next_records(&mut self) -> Option<Records> {
-        self.ready.pop_front()
+        self.ready.pop_front().or_else(|| self.count())
     }
 }
 
@@ -311,12 +322,6 @@ impl Open {
         let count = RecordBatchOptions::new().with_row_count(Some(records));
         RecordBatch::try_new_with_options(schema, columns, &count)
     }
-}
-
-fn counted(first: i64, rows: usize) -> Result<Records> {
-    let count = RecordBatchOptions::new().with_row_count(Some(rows));
-    let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &count).map_err(internal)?;
-    Ok(Records { batch, row_numbers: Int64Array::from_iter_values((first..).take(rows)) })
 }
 
 fn bad_block(offset: u64, what: &str) -> Error {

@@ -76,6 +76,14 @@ impl Columns {
         Ok(Self { schema, needed, places })
     }
 
+    /// Rows of a container that has none of the projected columns.
+    pub(super) fn nulls(&self, rows: usize) -> RecordBatch {
+        let columns = self.schema.fields().iter().map(|field| new_null_array(field.data_type(), rows)).collect();
+        let count = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &count)
+            .expect("only columns that were inferred may be missing, and all of these may be NULL")
+    }
+
     /// The table's columns of `decoded`, whose columns are those of `needed`. The first record is number `first`.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use arrow_avro::writer::WriterBuilder;
 use arrow_avro::writer::format::AvroOcfFormat;
 
 use super::*;
+use crate::member::MissingColumn;
 use crate::policy::OnBadRow;
 use crate::stats::Stats;
 
@@ -78,6 +79,7 @@ struct Case {
     projection: Vec<usize>,
     on_bad_row: OnBadRow,
     on_invalid_utf8: OnInvalidUtf8,
+    missing_column: MissingColumn,
     abandon: bool,
 }
 
@@ -93,6 +95,7 @@ impl Case {
             schema: Arc::new(schema),
             on_bad_row: OnBadRow::Fail,
             on_invalid_utf8: OnInvalidUtf8::Fail,
+            missing_column: MissingColumn::Fail,
             abandon: false,
         }
     }
@@ -105,18 +108,22 @@ impl Case {
         Self { projection: projection.to_vec(), ..self.clone() }
     }
 
-    /// Rows as `number: value, value`, then how many were bad, or the error.
-    fn rows(&self, content: &[u8], piece_size: usize, batch_size: usize) -> Vec<String> {
-        let stats = Arc::new(Stats::default());
-        let mut decoder = AvroDecoder::new(RecordOptions {
-            missing_column: crate::member::MissingColumn::Fail,
+    fn decoder(&self, batch_size: usize, stats: &Arc<Stats>) -> AvroDecoder {
+        AvroDecoder::new(RecordOptions {
             schema: Arc::clone(&self.schema),
             projection: self.projection.clone(),
+            missing_column: self.missing_column,
             batch_size,
             on_bad_row: self.on_bad_row,
             on_invalid_utf8: self.on_invalid_utf8,
-            stats: Arc::clone(&stats),
-        });
+            stats: Arc::clone(stats),
+        })
+    }
+
+    /// Rows as `number: value, value`, then how many were bad, or the error.
+    fn rows(&self, content: &[u8], piece_size: usize, batch_size: usize) -> Vec<String> {
+        let stats = Arc::new(Stats::default());
+        let mut decoder = self.decoder(batch_size, &stats);
         let expected = Arc::new(self.schema.project(&self.projection).unwrap());
         let mut rows = Vec::new();
         let mut drain = |decoder: &mut AvroDecoder| {
@@ -280,6 +287,25 @@ fn counts_and_bytes_that_disagree() {
     // Records without bytes are records.
     let nulls = handmade(r#""null""#, &[(3, &[])]);
     Case::new([("a", DataType::Int64)]).check(&nulls, &["1: NULL", "2: NULL", "3: NULL"]);
+}
+
+#[test]
+fn a_container_without_any_of_the_columns_has_nulls() {
+    let numbers: Vec<String> = (1..=ROWS.len()).map(|number| format!("{number}: NULL")).collect();
+    let case = Case::new([("other", DataType::Utf8View), ("more", DataType::Int64)]);
+    let case = Case { missing_column: MissingColumn::Null, ..case }.project(&[1]);
+    case.check(&container(None), &numbers.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_count_of_millions_takes_no_memory() {
+    let content = handmade(r#""null""#, &[(1 << 24, &[]), (1 << 24, &[]), (1 << 24, &[])]);
+    let mut decoder = Case::new([("a", DataType::Int64)]).project(&[]).decoder(8192, &Arc::default());
+    decoder.decode(&content).unwrap();
+    decoder.finish().unwrap();
+    assert!(decoder.ready.is_empty());
+    let records = std::iter::from_fn(|| decoder.next_records());
+    assert_eq!(records.map(|records| records.batch.num_rows()).sum::<usize>(), 3 << 24);
 }
 
 #[test]
