@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use crate::archive::{ArchiveEnd, ArchiveReader, NextMember};
 use crate::compression::Compression;
 use crate::error::{Error, ErrorKind, Result};
-use crate::locator::MemberGlob;
+use crate::locator::{MemberGlob, redacted};
 use crate::member::csv::CsvOptions;
 use crate::member::rows::MemberRows;
 use crate::member::{MemberFormat, MissingColumn};
@@ -70,6 +70,7 @@ pub(crate) struct Selection {
 
 /// Reads one archive into batches.
 pub(crate) struct ArchiveScan {
+    /// For errors and reports: without the query of a URL, which may hold a signature.
     url: Arc<str>,
     options: Arc<ScanOptions>,
     output: Output,
@@ -104,6 +105,7 @@ impl ArchiveScan {
         let rows = layout.rows(&options, &url, selection.batch_size, &stats)?;
         let member_filter = layout.member_filter(&options, &url)?;
         let output = layout.output(selection)?;
+        let url = redacted(&url).into();
         let state = State::Unopened(Box::new(target));
         Ok(Self { url, options, output, rows, member_filter, report, partition, stats, busy: Duration::ZERO, state })
     }

@@ -20,7 +20,7 @@ mod value;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-pub(crate) use infer::infer;
+pub(crate) use infer::{has_records, infer};
 
 use crate::batch::BATCH_BYTES_MAX;
 use crate::error::{Error, ErrorKind, Result};

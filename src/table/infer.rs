@@ -7,6 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::archive::{ArchiveReader, NextMember};
 use crate::error::{Error, ErrorKind, Result};
+use crate::locator::redacted;
 use crate::member::content::MemberContent;
 use crate::member::unite::unite;
 use crate::member::{MemberFormat, avro, csv, json};
@@ -42,7 +43,7 @@ pub(super) async fn infer(archives: &[FetchTarget], options: &ScanOptions, recor
         let message = format!(
             "no member is {members} in the first {looked} archives: declare the columns (option 'columns'), or correct the member glob"
         );
-        let first = archives.first().map_or("", |target| target.url.as_str());
+        let first = archives.first().map(|target| redacted(&target.url)).unwrap_or_default();
         return Err(Error::new(ErrorKind::Schema, message).in_archive(first));
     }
     Ok(unite(schemas))
@@ -50,7 +51,7 @@ pub(super) async fn infer(archives: &[FetchTarget], options: &ScanOptions, recor
 
 /// The schema of the first matching member of one archive; `None` where there is none, or a policy skips the archive.
 async fn look(target: FetchTarget, options: &ScanOptions, records_max: usize) -> Result<Option<Schema>> {
-    let url = target.url.clone();
+    let url = redacted(&target.url);
     let error = match sample(target, options, records_max).await {
         Ok(None) => return Ok(None),
         Ok(Some((path, sample))) => match schema_of(&sample, options, records_max) {
@@ -70,7 +71,7 @@ async fn look(target: FetchTarget, options: &ScanOptions, records_max: usize) ->
 
 async fn sample(target: FetchTarget, options: &ScanOptions, records_max: usize) -> Result<Option<(String, Sample)>> {
     let stats = Arc::new(Stats::default());
-    let url: Arc<str> = target.url.as_str().into();
+    let url: Arc<str> = redacted(&target.url).into();
     let reader = ObjectReader::new(target, options.fetch.clone(), Arc::clone(&stats));
     let mut archive = ArchiveReader::open(url, reader, options.archive_compression, Arc::clone(&stats)).await?;
     loop {
@@ -79,7 +80,7 @@ async fn sample(target: FetchTarget, options: &ScanOptions, records_max: usize) 
             continue;
         }
         let mut content = MemberContent::new(stats);
-        let sample = read(&mut archive, &mut content, options.format, records_max).await;
+        let sample = read(&mut archive, &mut content, options, records_max).await;
         let sample = sample.map_err(|error| archive.locate(error))?;
         return Ok(Some((member.path_lossy().into_owned(), sample)));
     }
@@ -88,7 +89,7 @@ async fn sample(target: FetchTarget, options: &ScanOptions, records_max: usize) 
 async fn read(
     archive: &mut ArchiveReader,
     content: &mut MemberContent,
-    format: MemberFormat,
+    options: &ScanOptions,
     records_max: usize,
 ) -> Result<Sample> {
     let mut bytes = Vec::new();
@@ -96,7 +97,7 @@ async fn read(
     loop {
         while let Some(piece) = content.pull()? {
             bytes.extend_from_slice(&piece);
-            if bytes.len() >= SAMPLE_BYTES_MAX || is_enough(&bytes, format, records_max) {
+            if bytes.len() >= SAMPLE_BYTES_MAX || is_enough(&bytes, options, records_max) {
                 return Ok(Sample { bytes, complete: false });
             }
         }
@@ -113,10 +114,13 @@ async fn read(
     }
 }
 
-/// Whether `bytes` hold the records that inference wants to see; a cheap guess on the side of more.
-fn is_enough(bytes: &[u8], format: MemberFormat, records_max: usize) -> bool {
-    match format {
+/// Whether `bytes` hold the records that inference wants to see.
+fn is_enough(bytes: &[u8], options: &ScanOptions, records_max: usize) -> bool {
+    match options.format {
         MemberFormat::Avro => avro::infer(bytes).is_ok(),
+        MemberFormat::Json => json::has_records(bytes, records_max),
+        // A record may have any number of lines.
+        _ if options.csv.newlines_in_values => false,
         // A header, the cut last line, and some comments and blank lines on top.
         _ => bytes.iter().filter(|&&byte| byte == b'\n').count() > records_max.saturating_mul(2).saturating_add(16),
     }

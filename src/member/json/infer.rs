@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::member::json::bad_record;
 use crate::member::json::documents::{Event, Splitter};
 use crate::policy::OnBadRow;
@@ -16,11 +16,11 @@ use crate::policy::OnBadRow;
 /// without a fraction that fit are Int64, others Float64, both together Float64; any other conflict is text. What was only
 /// ever `null` or `{}` is Null: other members may know more. Every column may be NULL.
 ///
-/// If the sample is not `complete`, the document that its end cuts does not count. A sample without a document has no
-/// columns.
+/// If the sample is not `complete`, the document that its end cuts does not count. A complete one without a document has
+/// no columns.
 ///
 /// # Errors
-/// A bad document, where `on_bad_row` is `fail`.
+/// A bad document, where `on_bad_row` is `fail`; a sample that ends within its first document.
 pub(crate) fn infer(sample: &[u8], complete: bool, max_records: usize, on_bad_row: OnBadRow) -> Result<Schema> {
     let mut columns = Members::default();
     let (mut splitter, mut document) = (Splitter::new(), Vec::new());
@@ -33,6 +33,7 @@ pub(crate) fn infer(sample: &[u8], complete: bool, max_records: usize, on_bad_ro
             event = splitter.finish();
         }
         let shape = match event {
+            Event::More if number == 1 && !complete => return Err(no_document(sample)),
             Event::More => break,
             Event::Flaw(what) => Err(what.to_owned()),
             Event::Document => shape_of(&document),
@@ -48,6 +49,23 @@ pub(crate) fn infer(sample: &[u8], complete: bool, max_records: usize, on_bad_ro
         document.clear();
     }
     Ok(Schema::new(columns.fields()))
+}
+
+/// Whether `sample` has so many documents, or what should be some, that are whole.
+pub(crate) fn has_records(sample: &[u8], records: usize) -> bool {
+    let (mut splitter, mut document) = (Splitter::new(), Vec::new());
+    let mut rest = sample;
+    (0..records).all(|_| {
+        document.clear();
+        let (used, event) = splitter.split(rest, &mut document);
+        rest = &rest[used..];
+        event != Event::More
+    })
+}
+
+fn no_document(sample: &[u8]) -> Error {
+    let what = format!("no document ends within the first {} bytes; declare the columns instead", sample.len());
+    Error::new(ErrorKind::Schema, what)
 }
 
 fn shape_of(document: &[u8]) -> Result<Members, String> {
@@ -199,8 +217,8 @@ mod tests {
 
     #[test]
     fn columns_of_samples() {
+        check("", true, "");
         for complete in [true, false] {
-            check("", complete, "");
             check("{}", complete, "");
             check("{\"b\":1,\"a\":1.5}\n{\"c\":true,\"b\":2}", complete, "b Int64; a Float64; c Boolean");
             check("[{\"a\":1},{\"a\":0.5}]", complete, "a Float64");
@@ -216,6 +234,16 @@ mod tests {
         }
         check("{\"a\":1}\n{\"a\":\"x", false, "a Int64");
         check("[{\"a\":1},{\"a\":\"x\"", false, "a Int64");
+    }
+
+    #[test]
+    fn a_sample_that_cuts_its_first_document_has_no_schema() {
+        for sample in ["", " \n", "{\n \"a\": 1,\n", "[{\"a\": [1,\n"] {
+            let error = infer(sample.as_bytes(), false, 1000, OnBadRow::Skip).unwrap_err().to_string();
+            assert!(error.starts_with("no document ends within the first "), "{error}");
+            assert!(!has_records(sample.as_bytes(), 1));
+        }
+        assert!(has_records(b"{\"a\":1}\nxyz\n{", 2) && !has_records(b"{\"a\":1}\nxyz\n{", 3));
     }
 
     #[test]
