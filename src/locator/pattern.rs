@@ -436,7 +436,9 @@ fn expand(tokens: &[Token], budget: &mut usize) -> Result<Vec<Vec<Token>>, Strin
 }
 
 fn number_tokens(low: u64, high: u64, width: usize) -> Result<Vec<Vec<Token>>, String> {
-    if high - low >= ALTERNATIVES_MAX as u64 {
+    // Looked at before anything is written out: a width may be as long as the pattern.
+    let chars = (high - low).saturating_add(1).saturating_mul(width as u64);
+    if high - low >= ALTERNATIVES_MAX as u64 || chars > EXPANDED_CHARS_MAX as u64 {
         return Err(too_many());
     }
     Ok((low..=high).map(|number| format!("{number:0width$}").chars().map(Token::Letter).collect()).collect())
@@ -540,6 +542,8 @@ mod tests {
         assert!(Pattern::compile(&nested, Syntax::Glob).is_err());
         let long = format!("{{0..9999}}{}", "a".repeat(1000));
         assert!(Pattern::compile(&long, Syntax::Glob).is_err());
+        let wide = format!("{{{}..9999}}", "0".repeat(30_000));
+        assert!(Pattern::compile(&wide, Syntax::Glob).is_err());
     }
 
     #[test]

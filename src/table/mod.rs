@@ -107,7 +107,7 @@ impl TarTable {
         Self::open_all(session, [locator], options).await
     }
 
-    /// The table of several locators, read one after the other.
+    /// The table of several locators: the rows of all of them, in no order.
     ///
     /// # Errors
     /// As [`TarTable::open`].
@@ -204,7 +204,11 @@ impl TarTable {
         let repeat = options.repeat.unwrap_or(1);
         let listing = ListingReport {
             files: (files.len() * repeat) as u64,
-            bytes: files.iter().map(|file| file.object_meta.size).sum::<u64>() * repeat as u64,
+            // Web servers may claim any size.
+            bytes: files
+                .iter()
+                .fold(0_u64, |sum, file| sum.saturating_add(file.object_meta.size))
+                .saturating_mul(repeat as u64),
             duration: start.elapsed(),
         };
         let files: Vec<PartitionedFile> = std::iter::repeat_n(files, repeat).flatten().collect();

@@ -59,7 +59,7 @@ pub(crate) fn deal(sizes: &[u64], max_partitions: usize) -> Vec<Vec<usize>> {
     for archive in largest_first {
         if let Some(Reverse((bytes, count, partition))) = lightest.pop() {
             partitions[partition].push(archive);
-            lightest.push(Reverse((bytes + sizes[archive], count + 1, partition)));
+            lightest.push(Reverse((sizes[archive].saturating_add(bytes), count + 1, partition)));
         }
     }
     for partition in &mut partitions {

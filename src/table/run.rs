@@ -48,7 +48,7 @@ pub fn progress(plan: &Arc<dyn ExecutionPlan>) -> Option<Progress> {
     for report in &reports {
         let totals = report.totals();
         progress.bytes_done += totals.bytes_fetched.value() + totals.bytes_hopped.value();
-        progress.bytes_total += report.listing.bytes;
+        progress.bytes_total = progress.bytes_total.saturating_add(report.listing.bytes);
         progress.rows += totals.rows.value();
     }
     (!reports.is_empty()).then_some(progress)
@@ -81,7 +81,7 @@ pub fn measure(plan: &Arc<dyn ExecutionPlan>, started: Instant, run: &mut RunRep
     let totals = Stats::default();
     for report in reports(plan) {
         run.listing.files += report.listing.files;
-        run.listing.bytes += report.listing.bytes;
+        run.listing.bytes = run.listing.bytes.saturating_add(report.listing.bytes);
         run.listing.duration_secs += report.listing.duration.as_secs_f64();
         totals.merge(&report.totals());
         add_partitions(&report, started, &mut run.partitions);
