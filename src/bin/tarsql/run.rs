@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use tarsql::metrics::{self, RunReport, UsageMeter, Written};
 use tarsql::{Incident, Stats};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 use crate::session::Session;
 
 /// Lines about single incidents that are shown; the rest is counted.
@@ -100,7 +100,7 @@ impl<'a> Run<'a> {
     /// One line about what `on_error` and `on_unreachable` left out; the exit status becomes 3 then.
     pub(crate) fn skipped(&self) -> Option<String> {
         let errors = self.totals()?.errors.value();
-        let incidents = self.incidents();
+        let (incidents, _) = self.incidents();
         let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
         for incident in incidents.iter().filter(|incident| !incident.warning) {
             *kinds.entry(incident.kind).or_default() += 1;
@@ -112,11 +112,12 @@ impl<'a> Run<'a> {
 
     /// Lines about what was odd or left out, and about rows that `on_bad_row` dropped or mended.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let incidents = self.incidents();
+        let (incidents, left_out) = self.incidents();
         let mut lines: Vec<String> =
-            incidents.iter().take(INCIDENTS_SHOWN).map(|incident| incident.message.clone()).collect();
-        if incidents.len() > INCIDENTS_SHOWN {
-            lines.push(format!("{} more of these are not shown", incidents.len() - INCIDENTS_SHOWN));
+            incidents.iter().take(INCIDENTS_SHOWN).map(|incident| one_line(&incident.message)).collect();
+        let hidden = incidents.len().saturating_sub(INCIDENTS_SHOWN) as u64 + left_out;
+        if hidden > 0 {
+            lines.push(format!("{hidden} more of these are not shown"));
         }
         if let Some(bad_rows) = self.totals().map(|totals| totals.bad_rows.value()).filter(|&bad_rows| bad_rows > 0) {
             let rows = if bad_rows == 1 { "row" } else { "rows" };
@@ -125,9 +126,15 @@ impl<'a> Run<'a> {
         lines
     }
 
-    fn incidents(&self) -> Vec<Incident> {
-        let reports = self.plan.as_ref().map(tarsql::reports).unwrap_or_default();
-        reports.iter().flat_map(|report| report.incidents().0).collect()
+    /// Those that the reports have kept, and how many more there were.
+    fn incidents(&self) -> (Vec<Incident>, u64) {
+        let (mut incidents, mut left_out) = (Vec::new(), 0);
+        for report in self.plan.as_ref().map(tarsql::reports).unwrap_or_default() {
+            let (kept, more) = report.incidents();
+            incidents.extend(kept);
+            left_out += more;
+        }
+        (incidents, left_out)
     }
 
     fn totals(&self) -> Option<Stats> {
