@@ -15,6 +15,7 @@ use crate::member::json::JsonDecoder;
 use crate::member::lines::LinesDecoder;
 use crate::member::rows::{Cell, CellRows, HeaderRows, MakeDecoder, MemberRows, RecordColumn, RecordRows};
 use crate::member::{MemberFormat, RecordDecoder, RecordOptions};
+use crate::policy::OnBadRow;
 use crate::schema::HeaderColumn;
 use crate::stats::Stats;
 use crate::tar::Member;
@@ -43,6 +44,10 @@ impl Layout {
             false => (None, selection.header_filter.clone()),
         };
         let mut columns = selection.projection.clone();
+        // A record that does not fit is dropped whatever is asked for: else `count(*)` would count other rows.
+        if options.on_bad_row == OnBadRow::Skip && options.format.is_record() {
+            columns.extend(0..options.schema.fields().len());
+        }
         columns.extend(batch_filter.iter().flat_map(|filter| &filter.columns));
         columns.sort_unstable();
         columns.dedup();

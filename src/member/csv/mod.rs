@@ -103,8 +103,8 @@ pub(crate) fn null_regex(pattern: &str) -> Result<Regex> {
 
 /// Decodes one CSV member.
 ///
-/// Only the columns that are asked for are parsed: a value elsewhere that does not fit is not seen, so that under
-/// `on_bad_row = 'skip'` a `count(*)` counts rows that a query of that column drops. What a record is, its number of
+/// Only the columns that are asked for are parsed: a value elsewhere that does not fit is not seen. Under
+/// `on_bad_row = 'skip'`, where that would be another row, all have to be asked for. What a record is, its number of
 /// fields and its record number never depend on the projection.
 ///
 /// After an error, `next_records` still gives the rows before the record at fault.
