@@ -1,6 +1,8 @@
 //! The integration tests: one binary, so that DataFusion links once.
 
 mod archive;
+mod cli;
+mod crates;
 mod credentials;
 mod damaged;
 mod doors;
@@ -9,6 +11,7 @@ mod http;
 mod listing;
 mod lock;
 mod measured;
+mod metrics;
 mod opensky;
 mod program;
 mod python;
@@ -17,6 +20,7 @@ mod refused;
 mod s3;
 mod scan;
 mod session;
+mod sql;
 mod testdata;
 mod text;
 mod weed;
