@@ -32,7 +32,7 @@ pub struct Incident {
 
 impl Incident {
     /// What `error` made the scan leave out.
-    pub fn skipped(archive: &str, error: &Error) -> Self {
+    pub(crate) fn skipped(archive: &str, error: &Error) -> Self {
         Self {
             archive: archive.to_owned(),
             member: error.member().map(str::to_owned),
@@ -44,7 +44,7 @@ impl Incident {
     }
 
     /// Something odd at `offset` that cost nothing.
-    pub fn warning(archive: &str, kind: &'static str, offset: u64, message: &str) -> Self {
+    pub(crate) fn warning(archive: &str, kind: &'static str, offset: u64, message: &str) -> Self {
         Self {
             archive: archive.to_owned(),
             member: None,
@@ -98,7 +98,7 @@ struct Incidents {
 
 impl ScanReport {
     /// A report of `partitions` partitions that have done nothing yet.
-    pub fn new(listing: ListingReport, partitions: usize) -> Self {
+    pub(crate) fn new(listing: ListingReport, partitions: usize) -> Self {
         Self {
             listing,
             partitions: (0..partitions).map(|_| PartitionReport::default()).collect(),
@@ -118,7 +118,7 @@ impl ScanReport {
     }
 
     /// Notes that `partition` begins to work, the first time.
-    pub fn start(&self, partition: usize) {
+    pub(crate) fn start(&self, partition: usize) {
         let nanos = u64::try_from(self.created.elapsed().as_nanos()).unwrap_or(u64::MAX - 1) + 1;
         let started = &self.partitions[partition].started;
         // Lost against another archive of the same partition: then that one was first.
@@ -134,7 +134,7 @@ impl ScanReport {
     }
 
     /// Notes what was skipped or is odd.
-    pub fn note(&self, incident: Incident) {
+    pub(crate) fn note(&self, incident: Incident) {
         let mut incidents = self.incidents.lock().unwrap_or_else(PoisonError::into_inner);
         if incidents.kept.len() < INCIDENTS_MAX {
             incidents.kept.push(incident);
@@ -150,7 +150,7 @@ impl ScanReport {
     }
 
     /// Notes how long an archive took.
-    pub fn archive_took(&self, archive: &str, duration: Duration) {
+    pub(crate) fn archive_took(&self, archive: &str, duration: Duration) {
         let mut slowest = self.slowest.lock().unwrap_or_else(PoisonError::into_inner);
         let place = slowest.partition_point(|(other, _)| *other >= duration);
         if place < SLOWEST_ARCHIVES_MAX {

@@ -12,7 +12,7 @@ pub struct Count(AtomicU64);
 
 impl Count {
     /// Adds `n`.
-    pub fn add(&self, n: u64) {
+    pub(crate) fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
@@ -22,7 +22,7 @@ impl Count {
     }
 
     /// Adds the nanoseconds since `start`.
-    pub fn add_elapsed(&self, start: Instant) {
+    pub(crate) fn add_elapsed(&self, start: Instant) {
         self.add(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
     }
 }

@@ -130,13 +130,8 @@ impl StoreUrl {
     }
 
     /// The host behind the container of `abfss://container@account.dfs.core.windows.net/…`.
-    pub fn azure_host(&self) -> Option<&str> {
+    fn azure_host(&self) -> Option<&str> {
         self.authority.split_once('@').map(|(_, host)| host)
-    }
-
-    /// The account that [`Self::azure_host`] begins with.
-    pub fn azure_account(&self) -> Option<&str> {
-        self.azure_host().and_then(|host| host.split('.').next())
     }
 
     /// What stands behind `?` in an http(s) URL. It may hold a signature, so it belongs in no message.

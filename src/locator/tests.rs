@@ -118,5 +118,5 @@ fn home_and_accounts_are_found() {
         assert_eq!((locator.base(), locator.key()), (home.as_path(), "d/x.tar"));
     }
     let locator = parse("abfss://c@a.dfs.core.windows.net/x");
-    assert_eq!((locator.store().bucket(), locator.store().azure_account()), ("c", Some("a")));
+    assert_eq!((locator.store().bucket(), locator.store().authority()), ("c", "c@a.dfs.core.windows.net"));
 }

@@ -101,7 +101,7 @@ pub struct StoreOptions(BTreeMap<String, String>);
 
 impl StoreOptions {
     /// Whether a name belongs here, that is, whether it begins with `aws.`, `gcp.`, `azure.` or `http.`.
-    pub fn covers(key: &str) -> bool {
+    pub(crate) fn covers(key: &str) -> bool {
         group_of(key).is_some()
     }
 
@@ -120,18 +120,13 @@ impl StoreOptions {
         Ok(())
     }
 
-    /// Sets everything that `stronger` has.
-    pub fn merge(&mut self, stronger: &Self) {
-        self.0.extend(stronger.0.iter().map(|(key, value)| (key.clone(), value.clone())));
-    }
-
     /// Whether nothing is set.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Names and values, in the order of the names. Values may be secrets: never print them.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 

@@ -315,11 +315,6 @@ impl TarsqlConfig {
         self.metrics_file.as_deref()
     }
 
-    /// Sets where the program appends its metrics.
-    pub fn set_metrics_file(&mut self, path: Option<String>) {
-        self.metrics_file = path;
-    }
-
     fn set_option(&mut self, name: &str, value: &str) -> Result<()> {
         match name {
             "on_error" => self.on_error = Some(value.parse()?),
