@@ -248,6 +248,7 @@ impl TarOptions {
         ];
         let for_records = [
             ("columns", self.columns.is_some()),
+            ("on_bad_row", self.on_bad_row.is_some()),
             ("provenance", self.provenance),
             ("schema_infer_max_records", self.schema_infer_max_records.is_some()),
         ];
@@ -260,6 +261,10 @@ impl TarOptions {
         if let Some(name) = misplaced(&for_records).filter(|_| !self.format.is_record()) {
             let message =
                 format!("option '{name}' goes with a record format (csv, tsv, json, avro), not with '{format}'");
+            return Err(Error::new(ErrorKind::Option, message));
+        }
+        if self.on_invalid_utf8.is_some() && self.format == MemberFormat::Members {
+            let message = "option 'on_invalid_utf8' goes with formats that make text, not with 'members'";
             return Err(Error::new(ErrorKind::Option, message));
         }
         Ok(())
@@ -480,6 +485,8 @@ mod tests {
         assert_eq!(error.to_string(), "option 'has_header' goes with format 'csv' or 'tsv', not with 'json'");
         let error = TarOptions::lines().provenance(true).validate().unwrap_err();
         assert!(error.to_string().contains("'provenance' goes with a record format"), "{error}");
+        assert!(TarOptions::text().on_bad_row(OnBadRow::Skip).validate().is_err());
+        assert!(TarOptions::members().on_invalid_utf8(OnInvalidUtf8::Null).validate().is_err());
     }
 
     #[test]

@@ -211,7 +211,16 @@ impl RelationPlanner for ReadTar {
         _context: &mut dyn RelationPlannerContext,
     ) -> DataFusionResult<RelationPlanning> {
         match relation {
-            TableFactor::Table { name, alias, args: Some(args), .. } if is_read_tar(&name) => {
+            TableFactor::Table {
+                name, alias, args: Some(args), with_hints, version, with_ordinality, sample, ..
+            } if is_read_tar(&name) => {
+                refuse_suffixes(&[
+                    ("TABLESAMPLE", sample.is_some()),
+                    ("WITH ORDINALITY", with_ordinality),
+                    ("a version", version.is_some()),
+                    ("hints", !with_hints.is_empty()),
+                    ("SETTINGS", args.settings.is_some()),
+                ])?;
                 let (locators, options) = parse_arguments(&args.args)?;
                 let table = self.table(locators, options)?;
                 let plan = LogicalPlanBuilder::scan(READ_TAR, provider_as_source(table), None)?.build()?;
@@ -241,6 +250,14 @@ fn is_read_tar(name: &ObjectName) -> bool {
     match (parts.next().and_then(|part| part.as_ident()), parts.next()) {
         (Some(ident), None) => ident.value.eq_ignore_ascii_case(READ_TAR),
         _ => false,
+    }
+}
+
+/// What SQL allows behind a table function and we would have to ignore.
+fn refuse_suffixes(suffixes: &[(&str, bool)]) -> Result<()> {
+    match suffixes.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((suffix, _)) => Err(Error::new(ErrorKind::Option, format!("read_tar can't have {suffix}"))),
     }
 }
 

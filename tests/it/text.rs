@@ -137,9 +137,8 @@ async fn metadata_of_macos_is_no_record_but_a_member() {
     let csv = session.ok(&format!("SELECT a, b FROM {}", read("python/macos.tar", "format = 'csv'"))).await;
     assert_eq!(csv.sorted(), ["1|2", "3|4", "5|6"]);
     assert_eq!((csv.run.scan.members_scanned, csv.run.scan.members_skipped), (4, 2));
-    let lossy = "on_invalid_utf8 = 'replace'";
-    for format in ["members", "text"] {
-        let table = read("python/macos.tar", &format!("format = '{format}', {lossy}"));
+    for options in ["format = 'members'", "format = 'text', on_invalid_utf8 = 'replace'"] {
+        let table = read("python/macos.tar", options);
         check(&session, &format!("SELECT count(*) FROM {table}"), &["4"]).await;
     }
     assert_eq!(csv.run.listing.bytes, std::fs::metadata(testdata("python/macos.tar")).expect("it is there").len());
