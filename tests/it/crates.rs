@@ -46,7 +46,7 @@ fn nd_json(sql: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
 }
 
-fn path_of<'a>(row: &'a Value) -> &'a str {
+fn path_of(row: &Value) -> &str {
     let archive = row["archive"].as_str().expect("a URL");
     archive.strip_prefix("file://").expect("a file")
 }

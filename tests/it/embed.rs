@@ -1,9 +1,11 @@
-//! A program outside the crate embeds the library: it builds with the library's features only, and answers.
+//! The library in other programs: one outside the crate, built with the library's features only, and the examples.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::python::run_script;
 use crate::testdata::testdata;
 
 #[test]
@@ -21,4 +23,55 @@ fn a_program_of_somebody_else_reads_archives() {
     assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
     let expected = "block,1,0\ncharacter,1,0\ndirectory,1,0\nfifo,1,0\nfile,4,24\nhardlink,1,0\nsymlink,1,0\n";
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+}
+
+/// What an example prints. `cargo test` has built it already.
+fn example(name: &str) -> String {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the folder for tests is in the target folder");
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+        .args(["run", "--quiet", "--example", name, "--manifest-path"])
+        .arg(manifest)
+        .arg("--target-dir")
+        .arg(target);
+    let output = command.output().expect("cargo starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
+    String::from_utf8(output.stdout).expect("it prints UTF-8")
+}
+
+/// The cells of a printed table, line by line.
+fn cells(table: &str) -> Vec<Vec<&str>> {
+    let lines = table.lines().filter(|line| line.starts_with('|'));
+    lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+#[test]
+fn every_example_works() {
+    let folder = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")).expect("the folder is there");
+    let mut names: Vec<_> = folder.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["builder.rs", "register.rs"], "each example has a case");
+
+    let printed = example("builder");
+    let rows = cells(&printed);
+    assert_eq!(rows[0].len(), 3, "{printed}");
+    let counts: BTreeMap<String, u64> =
+        rows[1..].iter().map(|row| (row[0].to_owned(), row[1].parse().expect("a count"))).collect();
+    assert_eq!(counts, failures_by_level(), "{printed}");
+
+    let printed = example("register");
+    let rows = cells(&printed);
+    let members = rows.iter().filter(|row| row[0].ends_with(".csv.gz") && row[1] == "file").count();
+    assert_eq!((members, rows.len()), (3, 1 + 9 + 1 + 5), "{printed}");
+    let fastest: Vec<f64> = rows[11..].iter().map(|row| row[1].parse().expect("a velocity")).collect();
+    assert!(fastest.is_sorted_by(|a, b| a >= b) && fastest[0] > 250.0, "{printed}");
+}
+
+/// How many lines of `json/logs.tar` have a status of 400 or more, by level, as Python counts them.
+fn failures_by_level() -> BTreeMap<String, u64> {
+    let printed = run_script("logs.py", [testdata("json/logs.tar")], &[]);
+    serde_json::from_str(&printed).expect("the script prints JSON")
 }

@@ -23,4 +23,5 @@ mod session;
 mod sql;
 mod testdata;
 mod text;
+mod tidy;
 mod weed;

@@ -152,9 +152,12 @@ fn scaling(dir: &Path) {
     }
 }
 
+/// Runs a file, with a folder for what it writes, and looks at what it leaves.
+type Check = fn(&Path);
+
 #[test]
 fn every_file_works() {
-    let cases: [(&str, fn(&Path)); 5] = [
+    let cases: [(&str, Check); 5] = [
         ("crates.sql", crates),
         ("inventory.sql", inventory),
         ("opensky.sql", opensky),
