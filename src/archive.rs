@@ -151,11 +151,14 @@ impl ArchiveReader {
         (missing > 0).then(|| member.truncated(length, missing).in_archive(self.url.as_ref()))
     }
 
-    /// Counts what was read of an archive that is not read further. The length of a compressed one is not known then.
+    /// Counts what was read of an archive that is not read further. How long a compressed one is nobody knows then: at
+    /// least what is missing of its member, and an end marker.
     pub(crate) fn give_up(&self) {
-        let length = if self.stream.inflater.is_some() { None } else { self.stream.reader.size() };
+        let plain = if self.stream.inflater.is_some() { None } else { self.stream.reader.size() };
+        let missing = self.member.as_ref().map_or(0, |member| member.stored_left.saturating_add(member.padding));
+        let least = self.accounted_bytes.saturating_add(missing.max(tar::BLOCK_SIZE));
         self.stats.tar_bytes.add(self.accounted_bytes);
-        self.stats.length_bytes.add(length.unwrap_or(0).max(self.accounted_bytes));
+        self.stats.length_bytes.add(plain.unwrap_or(0).max(least));
     }
 
     /// Puts the member at hand and this archive into `error`.

@@ -158,10 +158,16 @@ impl ArchiveScan {
     /// One step further in the archive; a batch only where the archive ends.
     async fn step(&mut self) -> Result<Option<RecordBatch>> {
         let (state, result) = match std::mem::replace(&mut self.state, State::Done) {
-            State::Unopened(target) => match self.open(*target).await {
-                Ok(reader) => (State::Members(Box::new(reader)), Ok(())),
-                Err(error) => (State::Flush, Err(error)),
-            },
+            State::Unopened(target) => {
+                let length = target.size.unwrap_or(0);
+                match self.open(*target).await {
+                    Ok(reader) => (State::Members(Box::new(reader)), Ok(())),
+                    Err(error) => {
+                        self.stats.length_bytes.add(length);
+                        (State::Flush, Err(error))
+                    }
+                }
+            }
             State::Members(mut reader) => match self.next_member(&mut reader).await {
                 Ok(next) => (next.into_state(reader), Ok(())),
                 Err(error) => {
@@ -215,10 +221,13 @@ impl ArchiveScan {
             return Ok(Next::Member);
         }
         // A size that no cell can hold may be one that no archive holds either.
-        let begun = self.rows.begin(&member).map_err(|error| reader.truncation().unwrap_or(error));
-        match begun.map_err(locate)? {
-            true => Ok(Next::Content),
-            false => Ok(Next::Member),
+        match self.rows.begin(&member) {
+            Ok(true) => Ok(Next::Content),
+            Ok(false) => Ok(Next::Member),
+            Err(error) => match reader.truncation() {
+                Some(truncation) => Err(locate(truncation)),
+                None => self.leave_out_member(locate(error)).map(|()| Next::Member),
+            },
         }
     }
 
@@ -235,7 +244,10 @@ impl ArchiveScan {
     fn skip_archive(&self, error: &Error) -> Result<(), ()> {
         let skip = match error.kind() {
             ErrorKind::Unreachable => self.options.on_unreachable == OnUnreachable::Skip,
-            ErrorKind::Archive | ErrorKind::Compression => self.options.on_error == OnError::Skip,
+            // What is beyond a limit is as unreadable as what is damaged: neither shall end a job over many archives.
+            ErrorKind::Archive | ErrorKind::Compression | ErrorKind::Limit | ErrorKind::NotYet => {
+                self.options.on_error == OnError::Skip
+            }
             _ => false,
         };
         if !skip {
@@ -249,19 +261,25 @@ impl ArchiveScan {
 
     /// `on_error` for what befell the content of the member at hand.
     fn skip_member(&mut self, error: Error) -> Result<()> {
-        let damaged = matches!(error.kind(), ErrorKind::Compression | ErrorKind::Member);
         let (State::Content(reader) | State::Members(reader)) = &self.state else { return Err(error) };
         let error = reader.locate(error);
-        if !damaged || self.options.on_error == OnError::Fail {
+        self.leave_out_member(error)?;
+        self.state = match std::mem::replace(&mut self.state, State::Done) {
+            State::Content(reader) => State::Members(reader),
+            other => other,
+        };
+        Ok(())
+    }
+
+    /// Counts and reports a member whose rest is left out, if `on_error` lets it pass.
+    fn leave_out_member(&mut self, error: Error) -> Result<()> {
+        let passes = matches!(error.kind(), ErrorKind::Compression | ErrorKind::Member | ErrorKind::Limit);
+        if !passes || self.options.on_error == OnError::Fail {
             return Err(error);
         }
         self.stats.errors.add(1);
         self.stats.members_skipped.add(1);
         self.report.note(Incident::skipped(&self.url, &error));
-        self.state = match std::mem::replace(&mut self.state, State::Done) {
-            State::Content(reader) => State::Members(reader),
-            other => other,
-        };
         self.rows.abandon()
     }
 

@@ -62,7 +62,8 @@ stats! {
     bytes_hopped,
     /// Bytes that came out of decompressors (archives' and members').
     bytes_decompressed,
-    /// Lengths of the tar streams of the archives that were read to their end or given up.
+    /// Lengths of the tar streams of the archives that were read to their end or given up; of the latter what they have
+    /// at least.
     length_bytes,
     /// What headers, content, padding and trailers of those archives add up to.
     tar_bytes,

@@ -28,6 +28,9 @@ use crate::stats::Stats;
 use crate::store::FetchTarget;
 use crate::table::filter;
 
+/// Rows that are gathered for a filter at a time, however few rows a LIMIT wants.
+const FILTERED_ROWS_MIN: usize = 256;
+
 /// The archive behind a `PartitionedFile`: where it is, and through which store.
 #[derive(Clone)]
 pub(super) struct Archive(pub(super) FetchTarget);
@@ -66,7 +69,8 @@ impl TarSource {
     fn selection(&self, limit: Option<usize>) -> DataFusionResult<Selection> {
         let (header_filter, row_filter) = filter::split(&self.filters, self.table_schema.file_schema())?;
         let projection = self.projection.file_indices.clone();
-        let batch_size = limit.unwrap_or(usize::MAX).clamp(1, self.batch_size.max(1));
+        let limit = limit.unwrap_or(usize::MAX).max(if self.filters.is_empty() { 1 } else { FILTERED_ROWS_MIN });
+        let batch_size = limit.min(self.batch_size.max(1));
         Ok(Selection { projection, header_filter, row_filter, batch_size })
     }
 

@@ -67,7 +67,9 @@ fn context(args: &Args, registry: &Arc<StoreRegistry>) -> Result<SessionContext>
     if let Some(rows) = args.batch_size {
         config = config.with_batch_size(rows.get());
     }
-    let config = config.with_extension(Arc::clone(registry));
+    // It would gather batches by rows, not bytes, before it deals them out: gigabytes of content where a scan gives
+    // megabytes. Scans are dealt to partitions already.
+    let config = config.with_round_robin_repartition(false).with_extension(Arc::clone(registry));
     let ctx = SessionContext::new_with_config_rt(config, runtime_env(args, registry)?);
     tarsql::register(&ctx)?;
     tarsql::register_url_tables(&ctx)?;
