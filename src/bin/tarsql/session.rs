@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::catalog::DynamicFileCatalog;
-use datafusion::config::{Dialect, FormatOptions};
+use datafusion::config::{ConfigNonZeroUsize, Dialect, FormatOptions};
 use datafusion::datasource::dynamic_file::DynamicListTableFactory;
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -67,6 +67,9 @@ fn context(args: &Args, registry: &Arc<StoreRegistry>) -> Result<SessionContext>
     if let Some(rows) = args.batch_size {
         config = config.with_batch_size(rows.get());
     }
+    // A file that is being written holds a row group of a million rows: no more of them than there are cores.
+    let files = &mut config.options_mut().execution.minimum_parallel_output_files;
+    *files = ConfigNonZeroUsize::try_new(files.get().min(args.threads()))?;
     // It would gather batches by rows, not bytes, before it deals them out: gigabytes of content where a scan gives
     // megabytes. Scans are dealt to partitions already.
     let config = config.with_round_robin_repartition(false).with_extension(Arc::clone(registry));
