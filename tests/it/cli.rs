@@ -290,9 +290,12 @@ fn ctrl_c_ends_it_with_130() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let target = dir.path().join("out.parquet");
     let copy = format!("COPY ({LONG}) TO '{}'", target.display());
+    // Nobody answers there: the statement is still planned, since its columns are not known.
+    let unanswered = "SELECT * FROM read_tar('http://127.0.0.1:1/x.tar', format = 'csv')";
     for (sql, signal, status, says) in [
         (LONG, "INT", 130, "interrupted"),
         (copy.as_str(), "INT", 130, "interrupted"),
+        (unanswered, "INT", 130, "interrupted"),
         (LONG, "TERM", 143, "terminated"),
     ] {
         let metrics = dir.path().join(format!("{status}.json"));
