@@ -1,6 +1,7 @@
 //! The library in other programs: one outside the crate, built with the library's features only, and the examples.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -8,38 +9,43 @@ use std::process::Command;
 use crate::python::run_script;
 use crate::testdata::testdata;
 
+/// What Cargo tells the tests about their package. A build that saw it would take it for its own: build scripts that look
+/// at such variables (ring's) would run again, and DataFusion be built anew, twice in each run of the tests.
+const OF_THE_PACKAGE: [&str; 4] = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_"];
+
+/// Runs `cargo run` for that manifest in our target folder, where most is built already; returns what it printed.
+fn cargo_run(manifest: &Path, args: &[&OsStr]) -> String {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the folder for tests is in the target folder");
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    for (name, _) in std::env::vars_os() {
+        if OF_THE_PACKAGE.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
+    command.args(["run", "--quiet", "--manifest-path"]).arg(manifest).arg("--target-dir").arg(target).args(args);
+    let output = command.output().expect("cargo starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
+    String::from_utf8(output.stdout).expect("it prints UTF-8")
+}
+
 #[test]
 fn a_program_of_somebody_else_reads_archives() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let embed = package.join("tests/embed");
-    // Our versions and our target folder: DataFusion is there already and need not be built again.
+    // Our versions, so that what is built in our target folder fits.
     fs::copy(package.join("Cargo.lock"), embed.join("Cargo.lock")).expect("our Cargo.lock can be copied");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the folder for tests is in the target folder");
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--manifest-path"]).arg(embed.join("Cargo.toml"));
-    command.arg("--target-dir").arg(target).arg("--").arg(testdata("python/types.tar"));
-    let output = command.output().expect("cargo starts");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
+    let archive = testdata("python/types.tar");
+    let printed = cargo_run(&embed.join("Cargo.toml"), &["--".as_ref(), archive.as_os_str()]);
     let expected = "block,1,0\ncharacter,1,0\ndirectory,1,0\nfifo,1,0\nfile,4,24\nhardlink,1,0\nsymlink,1,0\n";
-    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    assert_eq!(printed, expected);
 }
 
 /// What an example prints. `cargo test` has built it already.
 fn example(name: &str) -> String {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the folder for tests is in the target folder");
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR"));
-    command
-        .args(["run", "--quiet", "--example", name, "--manifest-path"])
-        .arg(manifest)
-        .arg("--target-dir")
-        .arg(target);
-    let output = command.output().expect("cargo starts");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{stderr}", output.status);
-    String::from_utf8(output.stdout).expect("it prints UTF-8")
+    cargo_run(&manifest, &["--example".as_ref(), name.as_ref()])
 }
 
 /// The cells of a printed table, line by line.
