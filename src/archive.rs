@@ -155,7 +155,8 @@ impl ArchiveReader {
     /// least what is missing of its member, and an end marker.
     pub(crate) fn give_up(&self) {
         let plain = if self.stream.inflater.is_some() { None } else { self.stream.reader.size() };
-        let missing = self.member.as_ref().map_or(0, |member| member.stored_left.saturating_add(member.padding));
+        let missing_of = |member: &OpenMember| member.stored_left.saturating_add(member.padding);
+        let missing = self.member.as_ref().map_or(self.stream.overshot(), missing_of);
         let least = self.accounted_bytes.saturating_add(missing.max(tar::BLOCK_SIZE));
         self.stats.tar_bytes.add(self.accounted_bytes);
         self.stats.length_bytes.add(plain.unwrap_or(0).max(least));
@@ -194,7 +195,9 @@ impl ArchiveReader {
     async fn parse(&mut self) -> Result<Option<Box<Member>>> {
         loop {
             if !self.stream.fill().await.map_err(|error| error.at(self.parser.offset()))? {
-                return self.check_skipped(self.stream.overshot()).map(|()| None);
+                let missing = self.stream.overshot();
+                self.accounted_bytes -= missing;
+                return self.check_skipped(missing).map(|()| None);
             }
             let (consumed, step) = self.parser.parse(&self.stream.current)?;
             self.stream.advance(consumed);
