@@ -128,6 +128,14 @@ impl Error {
         self
     }
 
+    /// Adds a remedy that the layer which met the error could not know.
+    #[must_use]
+    pub(crate) fn with_remedy(mut self, remedy: &str) -> Self {
+        self.0.message.push_str(": ");
+        self.0.message.push_str(remedy);
+        self
+    }
+
     /// Keeps the error that caused this one; it is printed behind the message.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {

@@ -143,6 +143,14 @@ impl ScanReport {
         }
     }
 
+    /// Counts and notes an archive that is left out.
+    pub(crate) fn skipped_archive(&self, partition: usize, archive: &str, error: &Error) {
+        let stats = &self.partitions[partition].stats;
+        stats.errors.add(1);
+        stats.archives_skipped.add(1);
+        self.note(Incident::skipped(archive, error));
+    }
+
     /// The incidents so far, and how many more there were than are kept.
     pub fn incidents(&self) -> (Vec<Incident>, u64) {
         let incidents = self.incidents.lock().unwrap_or_else(PoisonError::into_inner);

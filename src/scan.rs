@@ -253,9 +253,7 @@ impl ArchiveScan {
         if !skip {
             return Err(());
         }
-        self.stats.errors.add(1);
-        self.stats.archives_skipped.add(1);
-        self.report.note(Incident::skipped(&self.url, error));
+        self.report.skipped_archive(self.partition, &self.url, error);
         Ok(())
     }
 
@@ -273,9 +271,10 @@ impl ArchiveScan {
 
     /// Counts and reports a member whose rest is left out, if `on_error` lets it pass.
     fn leave_out_member(&mut self, error: Error) -> Result<()> {
+        let error = error.in_archive(self.url.as_ref());
         let passes = matches!(error.kind(), ErrorKind::Compression | ErrorKind::Member | ErrorKind::Limit);
         if !passes || self.options.on_error == OnError::Fail {
-            return Err(error);
+            return Err(with_remedy(error, &self.options));
         }
         self.stats.errors.add(1);
         self.stats.members_skipped.add(1);
@@ -311,6 +310,20 @@ impl Next {
             Self::Content => State::Content(reader),
             Self::End => State::Flush,
         }
+    }
+}
+
+/// What a user can do about a record or member that can't be read, where its decoder can't know.
+pub(crate) fn with_remedy(error: Error, options: &ScanOptions) -> Error {
+    let all_members = options.format.is_record() && options.members.is_none();
+    match error.kind() {
+        ErrorKind::Record | ErrorKind::Member if all_members => {
+            error.with_remedy("if it is not among the members to read, name those behind ' :: '")
+        }
+        ErrorKind::Record if options.format.is_record() && !error.message().contains("on_invalid_utf8") => {
+            error.with_remedy("on_bad_row = 'skip' or 'null' reads on")
+        }
+        _ => error,
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) struct ArchiveObject {
     pub(crate) last_modified: DateTime<Utc>,
 }
 
-/// The archives of a locator, ordered by the bytes of their URLs, each once; at least one.
+/// The archives of a locator, ordered by the bytes of their URLs, each once; at least one, refused ones counted.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) archives: Vec<ArchiveObject>,
@@ -56,14 +56,31 @@ pub(crate) struct Listing {
     pub(crate) requests: u64,
     /// Sizes of the archives, where known, summed.
     pub(crate) bytes: u64,
+    /// Why others that the locator names can't be read: an empty object, a URL that can't be had.
+    pub(crate) refused: Vec<Error>,
+}
+
+impl Listing {
+    /// Of a locator all of whose archives are out of reach.
+    pub(crate) fn refused(error: Error) -> Self {
+        Self { refused: vec![error], ..Self::default() }
+    }
+
+    /// The listing, if nothing was refused that `passes` does not let pass.
+    pub(crate) fn unless_refused(mut self, passes: impl Fn(&Error) -> bool) -> Result<Self> {
+        match self.refused.iter().position(|error| !passes(error)) {
+            Some(place) => Err(self.refused.swap_remove(place)),
+            None => Ok(self),
+        }
+    }
 }
 
 /// Lists the archives of `locator`.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Locator`] where it names nothing, or what can't be an archive; [`ErrorKind::Archive`] for an empty
-/// object; [`ErrorKind::Unreachable`] where the store can't be asked; [`ErrorKind::Limit`] for too many archives.
+/// [`ErrorKind::Locator`] where the pattern matches nothing, or what can't be an archive; [`ErrorKind::Unreachable`]
+/// where the one object is not there, or the store can't be asked; [`ErrorKind::Limit`] for too many archives.
 pub(crate) async fn list(
     locator: &Locator,
     connection: &Connection,
@@ -157,7 +174,7 @@ impl Lister<'_> {
                 };
                 self.error(ErrorKind::Unreachable, format!("{}{hint}", known.message()))
             }
-            _ => self.error(ErrorKind::Locator, "there is no such object: check the key (case counts)"),
+            _ => self.error(ErrorKind::Unreachable, "there is no such object: check the key (case counts)"),
         }
     }
 
@@ -324,13 +341,13 @@ impl Lister<'_> {
     fn finish(&self, mut listing: Listing) -> Result<Listing> {
         listing.archives.sort_unstable_by(|a, b| a.url.cmp(&b.url));
         listing.archives.dedup_by(|a, b| a.url == b.url);
-        if listing.archives.is_empty() {
+        if listing.archives.is_empty() && listing.refused.is_empty() {
             return Err(self.nothing(listing.keys));
         }
-        if let Some(empty) = listing.archives.iter().find(|archive| archive.size == Some(0)) {
+        for empty in listing.archives.extract_if(.., |archive| archive.size == Some(0)) {
             let message =
                 "the object is empty (0 bytes), not even an archive without members: remove it or narrow the pattern";
-            return Err(Error::new(ErrorKind::Archive, message).in_archive(redacted(&empty.url)));
+            listing.refused.push(Error::new(ErrorKind::Archive, message).in_archive(redacted(&empty.url)));
         }
         listing.requests += self.requests.value();
         listing.bytes = listing.archives.iter().filter_map(|archive| archive.size).fold(0, u64::saturating_add);
@@ -340,11 +357,10 @@ impl Lister<'_> {
     fn nothing(&self, keys: u64) -> Error {
         let keys = thousands(keys);
         let (thing, looked_at) = match self.locator.store().scheme() {
-            Scheme::File => ("file", format!("{keys} names")),
-            _ => ("object", format!("{keys} keys under '{}'", self.locator.url_of(self.locator.literal_prefix()))),
+            Scheme::File => ("file", format!("names compared: {keys}")),
+            _ => ("object", format!("keys under '{}': {keys}", self.locator.url_of(self.locator.literal_prefix()))),
         };
-        let message =
-            format!("no {thing} matches '{}' ({looked_at} looked at): check the pattern, case counts", self.locator);
+        let message = format!("no {thing} matches '{}' ({looked_at}): check the pattern, case counts", self.locator);
         Error::new(ErrorKind::Locator, message)
     }
 

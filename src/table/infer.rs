@@ -12,7 +12,7 @@ use crate::member::content::MemberContent;
 use crate::member::unite::unite;
 use crate::member::{MemberFormat, avro, csv, json};
 use crate::policy::{OnError, OnUnreachable};
-use crate::scan::{ScanOptions, is_record_member};
+use crate::scan::{ScanOptions, is_record_member, with_remedy};
 use crate::stats::Stats;
 use crate::store::{FetchTarget, ObjectReader};
 
@@ -56,7 +56,7 @@ async fn look(target: FetchTarget, options: &ScanOptions, records_max: usize) ->
         Ok(None) => return Ok(None),
         Ok(Some((path, sample))) => match schema_of(&sample, options, records_max) {
             Ok(schema) => return Ok(Some(schema)),
-            Err(error) => error.in_member(path).in_archive(url),
+            Err(error) => with_remedy(error.in_member(path).in_archive(url), options),
         },
         Err(error) => error,
     };

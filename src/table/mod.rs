@@ -45,6 +45,7 @@ use self::source::Archive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::{Locator, Scheme};
 use crate::member::{MemberFormat, MissingColumn};
+use crate::policy::{OnError, OnUnreachable};
 use crate::report::{ListingReport, ScanReport};
 use crate::scan::ScanOptions;
 use crate::schema::{lines_schema, members_schema, provenance_fields, text_schema};
@@ -163,7 +164,7 @@ impl TarTable {
         let mut schemas = Vec::new();
         for locator in &self.locators {
             let connection = self.connect(session, locator)?;
-            let archives = self.list(&connection, locator).await?.archives;
+            let archives = self.list(&connection, locator, &options).await?.archives;
             let scan = scan_options(&options, Arc::new(Schema::empty()), locator);
             let targets: Vec<FetchTarget> =
                 archives.into_iter().map(|archive| fetch_target(archive, &connection)).collect();
@@ -172,8 +173,18 @@ impl TarTable {
         Ok(crate::member::unite::unite(schemas))
     }
 
-    async fn list(&self, connection: &Connection, locator: &Locator) -> Result<Listing> {
-        list(locator, connection, &RetryPolicy::default(), &Stats::default()).await
+    /// The archives of one locator; what the policies let pass of those that can't be had is among the refused ones.
+    async fn list(&self, connection: &Connection, locator: &Locator, options: &TarOptions) -> Result<Listing> {
+        let passes = |error: &Error| match error.kind() {
+            ErrorKind::Unreachable => options.on_unreachable == Some(OnUnreachable::Skip),
+            ErrorKind::Archive => options.on_error == Some(OnError::Skip),
+            _ => false,
+        };
+        match list(locator, connection, &RetryPolicy::default(), &Stats::default()).await {
+            Ok(listing) => listing.unless_refused(passes),
+            Err(error) if passes(&error) => Ok(Listing::refused(error)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The store of `locator`: what the session knows for it, unless the table has settings of its own.
@@ -199,11 +210,11 @@ impl TarTable {
         let options = self.options.or_session(&config);
         let start = Instant::now();
         let connection = self.connect(session, locator)?;
-        let archives = self.list(&connection, locator).await?.archives;
+        let Listing { archives, refused, .. } = self.list(&connection, locator, &options).await?;
         let files = self.hive.files(session, archives, &connection, query.filters)?;
         let repeat = options.repeat.unwrap_or(1);
         let listing = ListingReport {
-            files: (files.len() * repeat) as u64,
+            files: (files.len() * repeat + refused.len()) as u64,
             // Web servers may claim any size.
             bytes: files
                 .iter()
@@ -212,7 +223,7 @@ impl TarTable {
             duration: start.elapsed(),
         };
         let files: Vec<PartitionedFile> = std::iter::repeat_n(files, repeat).flatten().collect();
-        if files.is_empty() {
+        if files.is_empty() && refused.is_empty() {
             return Ok(None);
         }
         let by_archive = options.partitioning == Some(Partitioning::Archive);
@@ -223,6 +234,7 @@ impl TarTable {
         };
         let groups = file_groups(files, max_partitions);
         let report = Arc::new(ScanReport::new(listing, groups.len()));
+        refused.iter().for_each(|error| report.skipped_archive(0, error.archive().unwrap_or_default(), error));
         let mut scan = scan_options(&options, Arc::clone(&self.file_schema), locator);
         scan.fetch.share_between(groups.len());
         let source = TarSource::new(self.table_schema.clone(), Arc::new(scan), report);
@@ -302,6 +314,10 @@ fn file_groups(files: Vec<PartitionedFile>, max_partitions: usize) -> Vec<FileGr
     let sizes: Vec<u64> = files.iter().map(|file| file.object_meta.size).collect();
     let mut files: Vec<Option<PartitionedFile>> = files.into_iter().map(Some).collect();
     let deal = plan::deal(&sizes, max_partitions);
+    if deal.is_empty() {
+        // Nothing to read, but something to report.
+        return vec![FileGroup::default()];
+    }
     deal.into_iter()
         .map(|archives| archives.into_iter().filter_map(|archive| files[archive].take()).collect())
         .collect()

@@ -275,7 +275,13 @@ fn parse_arguments(arguments: &[FunctionArg]) -> Result<(Vec<Locator>, TarOption
             },
         };
         match name {
-            None => locators.extend(parse_locators(value)?),
+            None if !locators.is_empty() => {
+                let message = format!(
+                    "read_tar takes one locator, or an array of them, and then options by name (format = 'csv'): {value} is neither"
+                );
+                return Err(Error::new(ErrorKind::Option, message));
+            }
+            None => locators = parse_locators(value)?,
             Some(name) if seen.iter().any(|seen| seen.eq_ignore_ascii_case(&name)) => {
                 return Err(Error::new(
                     ErrorKind::Option,

@@ -82,10 +82,6 @@ async fn damage_is_an_error_with_its_place() {
 async fn damage_can_be_skipped_but_not_in_silence() {
     let session = Session::new();
     for (archive, expected) in damaged() {
-        // Nothing was written, or not yet: there is no archive to be skipped.
-        if archive == "damaged/empty-file.tar" {
-            continue;
-        }
         for (columns, options) in SCANS {
             let sql = query(&archive, columns, &format!("{options}, on_error = 'skip'"));
             let answer = session.ok(&sql).await;
@@ -117,6 +113,34 @@ fn check_completeness(sql: &str, answer: &Answer) {
     let given_up = answer.count(|stats| stats.archives_skipped.value());
     let finished = answer.count(|stats| stats.archives_finished.value());
     assert_eq!(given_up + finished, 1, "{sql}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_when_it_is_listed_can_be_skipped() {
+    let session = Session::new();
+    let there = url("python/many.tar");
+    let (lost, lost_too) = (url("python/lost.tar"), url("python/lost-too.tar"));
+    for (locators, rows, skipped) in [
+        (vec![&there, &lost], 120, vec![&lost]),
+        (vec![&lost, &there, &lost_too], 120, vec![&lost, &lost_too]),
+        (vec![&lost], 0, vec![&lost]),
+    ] {
+        let locators: Vec<String> = locators.into_iter().map(|locator| format!("'{locator}'")).collect();
+        let query = |policy| format!("SELECT path FROM read_tar([{}]{policy})", locators.join(", "));
+        assert_eq!(session.error(&query("")).await.kind, "unreachable");
+        let answer = session.ok(&query(", on_unreachable = 'skip'")).await;
+        let incidents = answer.incidents();
+        let named: Vec<&str> = incidents.iter().map(|incident| incident.archive.as_str()).collect();
+        assert_eq!(
+            (answer.row_count(), named),
+            (rows, skipped.into_iter().map(String::as_str).collect()),
+            "{locators:?}"
+        );
+        assert_eq!(answer.count(|stats| stats.errors.value()), incidents.len() as u64, "{locators:?}");
+    }
+    // A pattern that matches nothing is a mistake, not an archive that is gone.
+    let pattern = session.error("SELECT * FROM read_tar('testdata/python/lost*.tar', on_unreachable = 'skip')").await;
+    assert_eq!(pattern.kind, "locator");
 }
 
 #[tokio::test]

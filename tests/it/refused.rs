@@ -66,7 +66,11 @@ async fn every_wrong_call_is_refused_by_name() {
         (format!("'{archive}', format = 'csv', FORMAT => 'csv'"), &["option 'format' is given twice"]),
         (format!("'{archive}', format = lower('CSV')"), &["'format' of read_tar is a constant", "lower('CSV')"]),
         (format!("concat('{archive}', '')"), &["'locator' of read_tar is a constant"]),
-        (format!("'{archive}', 'a' || 'b'"), &["'locator' of read_tar is a constant"]),
+        ("'a' || 'b'".to_owned(), &["'locator' of read_tar is a constant"]),
+        (
+            format!("'{archive}', 'csv'"),
+            &["read_tar takes one locator, or an array", "format = 'csv'", "'csv' is neither"],
+        ),
         ("format = 'csv'".to_owned(), &["read_tar wants a locator first", "read_tar('s3://"]),
         (String::new(), &["read_tar wants a locator first"]),
         ("[]".to_owned(), &["read_tar wants a locator first"]),
@@ -88,7 +92,7 @@ async fn every_wrong_locator_is_refused_by_name() {
     let dir = dir.path().display();
     for (locator, kind, says) in [
         (format!("{dir}/*.tgz"), "locator", &["no file matches", "*.tgz", "check the pattern"][..]),
-        (format!("{dir}/missing.tar"), "locator", &["there is no file", "missing.tar", "check the name"]),
+        (format!("{dir}/missing.tar"), "unreachable", &["there is no file", "missing.tar", "check the name"]),
         (format!("{dir}"), "locator", &["is a directory: name the archives in it", "/*.tar"]),
         (format!("{dir}/"), "locator", &["is a directory", "/*.tar"]),
         (format!("{dir}/empty.tar"), "archive", &["empty.tar", "0 bytes"]),
@@ -98,7 +102,7 @@ async fn every_wrong_locator_is_refused_by_name() {
         ("s3://key:secret@bucket/x.tar".to_owned(), "locator", &["hold no user and no password"]),
         (String::new(), "locator", &["locator"]),
         (format!("{dir}/empty.tar :: "), "locator", &["member"]),
-        (format!("{dir}/[.tar"), "locator", &["[.tar"]),
+        (format!("{dir}/[.tar"), "unreachable", &["[.tar"]),
     ] {
         let failure = session.error(&format!("SELECT * FROM read_tar('{locator}')")).await;
         assert_eq!(failure.kind, kind, "{locator}: {}", failure.text);

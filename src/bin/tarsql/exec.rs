@@ -27,6 +27,7 @@ use crate::run::Run;
 use crate::script::{Script, Statement};
 use crate::session::Session;
 use crate::signal::Signals;
+use crate::target;
 
 /// How statements that did not fail have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,8 +136,9 @@ fn panicked(payload: Box<dyn Any + Send>) -> Result<Summary> {
 
 async fn execute(statement: &Statement, run: &mut Run<'_>, console: &mut Console) -> Result<Summary> {
     let ctx = run.session.ctx.clone();
-    let parsed = statement.parse(&ctx.state())?;
+    let mut parsed = statement.parse(&ctx.state())?;
     run.parsed(&parsed);
+    target::resolve(&mut parsed, &ctx.state())?;
     let started = SpawnedTask::spawn(Execution::start(ctx, parsed)).join();
     let Execution { plan, mut stream, writes } =
         started.await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??;

@@ -101,6 +101,7 @@ fn innermost(error: &DataFusionError, depth: usize) -> String {
         E::NotImplemented(message) => format!("not implemented: {}", bare(message)),
         E::Internal(message) => format!("internal error: {}", bare(message)),
         E::ExecutionJoin(inner) => format!("a task of the query failed: {inner}"),
+        E::Plan(message) if missing_file(message).is_some() => missing_file(message).unwrap_or_default(),
         E::Plan(message)
         | E::Configuration(message)
         | E::Execution(message)
@@ -108,6 +109,16 @@ fn innermost(error: &DataFusionError, depth: usize) -> String {
         | E::Substrait(message)
         | E::Ffi(message) => bare(message),
     }
+}
+
+/// The engine looks for a file of a table's name too, but says only that there is no table.
+fn missing_file(message: &str) -> Option<String> {
+    let name = message.strip_prefix("table '")?.strip_suffix("' not found")?;
+    let name = name.splitn(3, '.').nth(2)?;
+    let is_file = name.contains('/') || name.contains('.');
+    is_file.then(|| {
+        format!("no table is named '{name}', and no file or object that can be read: check it with read_tar('{name}') if it is an archive")
+    })
 }
 
 /// Errors lose their type on the way through a `Box<dyn Error>`, not their content.

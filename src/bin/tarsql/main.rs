@@ -17,6 +17,7 @@ mod run;
 mod script;
 mod session;
 mod signal;
+mod target;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

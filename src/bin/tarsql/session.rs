@@ -1,6 +1,6 @@
 //! The session: DataFusion's context, set up as the command line asks, with tarsql registered in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::catalog::DynamicFileCatalog;
@@ -32,6 +32,11 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(args: &Args) -> Result<Self, Failure> {
+        let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.is_dir();
+        if let Some(folder) = args.metrics.as_deref().and_then(Path::parent).filter(missing) {
+            // Better now than after hours of work that can't be recorded.
+            return Err(Failure::Usage(format!("--metrics: there is no folder '{}'", folder.display())));
+        }
         let registry = Arc::new(StoreRegistry::default());
         let ctx = context(args, &registry).map_err(|error| Failure::Usage(describe(&error)))?;
         Ok(Self {

@@ -1,7 +1,7 @@
 //! Archives named by URL. There is no listing: every URL that the braces make is asked for, and a missing one is an
 //! error, since nothing else would tell that it is missing.
 
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use object_store::path::Path;
 use object_store::{Error as StoreError, GetOptions, ObjectMeta, ObjectStore};
 use percent_encoding::percent_decode_str;
@@ -18,8 +18,16 @@ pub(super) async fn list(lister: &Lister<'_>) -> Result<Listing> {
     let keys = paths.len() as u64;
     // Boxed: the compiler can't prove a stream of the bare futures to be `Send` for every lifetime.
     let requests: Vec<_> = paths.into_iter().map(|path| lister.url(path).boxed()).collect();
-    let archives = stream::iter(requests).buffered(HEADS_MAX).try_collect().await?;
-    Ok(Listing { archives, keys, ..Listing::default() })
+    let answers: Vec<Result<ArchiveObject>> = stream::iter(requests).buffered(HEADS_MAX).collect().await;
+    let mut listing = Listing { keys, ..Listing::default() };
+    for answer in answers {
+        match answer {
+            Ok(archive) => listing.archives.push(archive),
+            Err(error) if error.kind() == ErrorKind::Unreachable => listing.refused.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(listing)
 }
 
 impl Lister<'_> {

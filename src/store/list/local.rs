@@ -77,8 +77,8 @@ fn find(locator: &Locator, waiting: Weak<()>) -> Result<Walk> {
         }
         Err(error) if is_missing(&error) && fs::symlink_metadata(&named).is_ok() => return Err(dangling(&named)),
         Err(error) if locator.is_literal() && is_missing(&error) => {
-            let message = format!("there is no file '{locator}' ({}): check the name, case counts", shown(&named));
-            return Err(Error::new(ErrorKind::Locator, message));
+            let message = format!("there is no file '{}': check the name, case counts", shown(&named));
+            return Err(Error::new(ErrorKind::Unreachable, message).in_archive(locator.to_string()));
         }
         Err(error) if locator.is_literal() => return Err(unreadable(&named, error)),
         Err(_) => {}
