@@ -12,6 +12,7 @@ mod listing;
 mod lock;
 mod measured;
 mod metrics;
+mod metrics_file;
 mod opensky;
 mod program;
 mod python;
