@@ -53,6 +53,12 @@ fn statements_come_from_arguments_files_and_stdin() {
         let output = Tarsql::new().args(args).stdin("SELECT 1\n AS a;\nSELECT 'x' AS b").run();
         assert_eq!((output.status, output.stdout.as_str()), (Some(0), "a\n1\nb\nx\n"), "{args:?}: {}", output.stderr);
     }
+    // What is piped in may hold commands, as if it were typed.
+    let typed = "\\d missing\nSELECT 1 AS a;\n\\q\nSELECT nope;";
+    assert_eq!(Tarsql::new().stdin(&typed["\\d missing\n".len()..]).ok(), "a\n1\n");
+    let output = Tarsql::new().stdin(typed).run();
+    assert_eq!((output.status, output.stdout.as_str()), (Some(1), ""), "{}", output.stderr);
+    assert!(output.stderr.contains("missing"), "{}", output.stderr);
     let output = Tarsql::new().stdin("SELECT 1 AS a;\n\nSELECT nope;\nSELECT 2 AS a;").run();
     assert_eq!((output.status, output.stdout.as_str()), (Some(1), "a\n1\n"));
     assert!(output.stderr.starts_with("tarsql: stdin:3: "), "{}", output.stderr);

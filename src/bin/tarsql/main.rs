@@ -77,8 +77,14 @@ fn mode(args: &Args, sources: Vec<Source>, runtime: &Runtime, console: &mut Cons
         let _entered = runtime.enter();
         Session::new(args)?
     };
-    if sources.is_empty() {
-        return repl::run(&session, console, runtime);
+    match &sources[..] {
+        [] => return repl::run(&session, console, runtime),
+        [piped] if args.inputs.is_empty() => {
+            let _entered = runtime.enter();
+            let _last_resort = signal::end_the_process_after(2 * SHUTDOWN_GRACE).map_err(Failure::signals)?;
+            return repl::run_piped(&session, console, runtime, piped);
+        }
+        _ => {}
     }
     // All of them are checked before the first one runs: a misspelt variable must not surface after an hour of COPY.
     let scripts = sources

@@ -14,12 +14,13 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Config, Editor, Helper};
 use tokio::runtime::Runtime;
 
+use crate::args::Source;
 use crate::command::{Command, Next};
 use crate::console::{Console, complain};
 use crate::exec::{self, Ending};
 use crate::failure::Failure;
 use crate::highlight::highlighted;
-use crate::script::{self, Script};
+use crate::script::{self, Script, Segment};
 use crate::session::Session;
 use crate::signal::Signals;
 
@@ -41,7 +42,7 @@ pub(crate) fn run(session: &Session, console: &mut Console, runtime: &Runtime) -
         };
         let result = match line.trim() {
             "" => continue,
-            "quit" | "exit" | "quit;" | "exit;" => Ok(Next::Quit),
+            word if script::is_goodbye(word) => Ok(Next::Quit),
             command if command.starts_with('\\') => match Command::parse(command) {
                 Ok(command) => command.act(session, console),
                 Err(message) => Err(Failure::Usage(message)),
@@ -51,7 +52,7 @@ pub(crate) fn run(session: &Session, console: &mut Console, runtime: &Runtime) -
         let result = match result {
             Ok(Next::Quit) => return Ok(Ending::Complete),
             Ok(Next::Prompt) => Ok(()),
-            Ok(Next::Run { name, text }) => run_text(session, console, runtime, name, &text),
+            Ok(Next::Run { name, text }) => run_text(session, console, runtime, name, &text).map(|_| ()),
             Err(failure) => Err(failure),
         };
         match result {
@@ -62,18 +63,41 @@ pub(crate) fn run(session: &Session, console: &mut Console, runtime: &Runtime) -
     }
 }
 
+/// Runs what is piped in: statements and commands as at the prompt, but the first that fails is the end.
+pub(crate) fn run_piped(
+    session: &Session,
+    console: &mut Console,
+    runtime: &Runtime,
+    piped: &Source,
+) -> Result<Ending, Failure> {
+    let mut ending = Ending::Complete;
+    for segment in script::segments(&piped.text, &session.dialect()) {
+        let next = match segment {
+            Segment::Command(line) if script::is_goodbye(&line) => Next::Quit,
+            Segment::Command(line) => Command::parse(line.trim()).map_err(Failure::Usage)?.act(session, console)?,
+            Segment::Statements(text) => Next::Run { name: piped.name.clone(), text },
+        };
+        match next {
+            Next::Quit => break,
+            Next::Prompt => {}
+            Next::Run { name, text } => ending = ending.max(run_text(session, console, runtime, name, &text)?),
+        }
+    }
+    Ok(ending)
+}
+
 fn run_text(
     session: &Session,
     console: &mut Console,
     runtime: &Runtime,
     name: Option<String>,
     text: &str,
-) -> Result<(), Failure> {
+) -> Result<Ending, Failure> {
     let script = Script::new(name, text, &session.variables, &session.dialect())?;
     runtime.block_on(async {
         // Made anew: a Ctrl-C that came before is none of this statement's business.
         let mut signals = Signals::interrupts().map_err(Failure::signals)?;
-        exec::run_scripts(session, console, &[script], &mut signals).await.map(|_| ())
+        exec::run_scripts(session, console, &[script], &mut signals).await
     })
 }
 

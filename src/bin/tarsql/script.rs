@@ -108,6 +108,39 @@ pub(crate) fn is_complete(text: &str, dialect: &Dialect) -> bool {
     }
 }
 
+/// What a prompt would make of a text: statements, and commands between them.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Segment {
+    /// Statements, behind as many line ends as stand before them: so their lines keep their numbers.
+    Statements(String),
+    /// A line that begins with a backslash where a statement could begin, or says that it is over.
+    Command(String),
+}
+
+/// Cuts what is piped in as if it were typed.
+pub(crate) fn segments(text: &str, dialect: &Dialect) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    let mut statements = String::new();
+    for (number, line) in text.lines().enumerate() {
+        let is_command = line.starts_with('\\') || is_goodbye(line);
+        if is_command && is_complete(&statements, dialect) {
+            segments.push(Segment::Statements(std::mem::replace(&mut statements, "\n".repeat(number + 1))));
+            segments.push(Segment::Command(line.to_owned()));
+        } else {
+            statements.push_str(line);
+            statements.push('\n');
+        }
+    }
+    segments.push(Segment::Statements(statements));
+    segments.retain(|segment| !matches!(segment, Segment::Statements(text) if text.trim().is_empty()));
+    segments
+}
+
+/// Whether a line at the prompt ends the session.
+pub(crate) fn is_goodbye(line: &str) -> bool {
+    matches!(line.trim(), "quit" | "exit" | "quit;" | "exit;")
+}
+
 /// The tokens of a line and the bytes that each takes, up to the first one that is malformed.
 pub(crate) fn tokens_of(text: &str, dialect: &Dialect) -> Vec<(Token, Range<usize>)> {
     tokens(text, grammar(dialect).as_ref()).into_iter().map(|(token, range)| (token.token, range)).collect()
@@ -308,6 +341,21 @@ mod tests {
             let error = script.statements.last().unwrap().parse(&state).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn piped_text_is_cut_as_if_it_were_typed() {
+        let cut = |text: &str| segments(text, &Dialect::Generic);
+        let statements = |text: &str| Segment::Statements(text.to_owned());
+        let command = |text: &str| Segment::Command(text.to_owned());
+        assert_eq!(
+            cut("SELECT 1;\n\\d\nSELECT 2"),
+            [statements("SELECT 1;\n"), command("\\d"), statements("\n\nSELECT 2\n")]
+        );
+        assert_eq!(cut("\\d\n\nquit\n"), [command("\\d"), command("quit")]);
+        // Inside a statement or a string it is none.
+        assert_eq!(cut("SELECT '\n\\q\n';"), [statements("SELECT '\n\\q\n';\n")]);
+        assert_eq!(cut("SELECT\nexit\nFROM t"), [statements("SELECT\nexit\nFROM t\n")]);
     }
 
     #[test]
