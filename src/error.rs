@@ -195,6 +195,24 @@ impl StdError for Error {
     }
 }
 
+/// Edits that turn one name into the other (Levenshtein's distance), to tell which one was meant. Names of options are
+/// short, and an unknown one is cut to that length.
+pub(crate) fn edit_distance(a: &str, b: &str) -> usize {
+    const NAME_CHARS_MAX: usize = 64;
+    let b = b.chars().take(NAME_CHARS_MAX).collect::<Vec<_>>();
+    let mut row = (0..=b.len()).collect::<Vec<_>>();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
 /// Foreign errors may span lines (XML bodies of S3, say); ours are one line each.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")

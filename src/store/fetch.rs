@@ -23,8 +23,9 @@ use tokio::task::JoinHandle;
 use self::range::Object;
 use self::sequence::Sequence;
 use super::http::UNKNOWN_SIZE;
-use super::retry::{RetryFailure, RetryPolicy, describe, fault, place};
+use super::retry::{RetryFailure, RetryPolicy, describe, fault};
 use crate::error::{Error, ErrorKind, Result};
+use crate::locator::redacted;
 use crate::stats::Stats;
 
 mod range;
@@ -182,7 +183,9 @@ impl ObjectReader {
                 Source::Sequence(sequence) => sequence.next().await?,
                 Source::Failed => {
                     let message = "the read was given up after an error";
-                    return Err(Error::new(ErrorKind::Unreachable, message).in_archive(place(&self.object.target.url)));
+                    return Err(
+                        Error::new(ErrorKind::Unreachable, message).in_archive(redacted(&self.object.target.url))
+                    );
                 }
             };
             let (start, mut bytes) = match piece {

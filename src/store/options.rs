@@ -11,7 +11,7 @@ use object_store::aws::AmazonS3ConfigKey;
 use object_store::azure::AzureConfigKey;
 use object_store::gcp::GoogleConfigKey;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, edit_distance};
 
 /// Names that are shown when an unknown one resembles them; the stores know a few more.
 const KNOWN: &[(&str, &[&str])] = &[
@@ -215,7 +215,7 @@ fn suggestions(group: &str, name: &str) -> String {
     let names = known.chain(KNOWN_CLIENT).copied().collect::<Vec<_>>();
     let mut similar = names
         .iter()
-        .map(|known| (if known.contains(name) && !name.is_empty() { 0 } else { distance(known, name) }, known))
+        .map(|known| (if known.contains(name) && !name.is_empty() { 0 } else { edit_distance(known, name) }, known))
         .filter(|(distance, _)| *distance <= SUGGESTION_DISTANCE_MAX)
         .collect::<Vec<_>>();
     similar.sort();
@@ -227,23 +227,6 @@ fn suggestions(group: &str, name: &str) -> String {
             format!("did you mean {}", similar.join(" or "))
         }
     }
-}
-
-/// Levenshtein's distance. Names of options are short, and an unknown one is cut to that length.
-fn distance(a: &str, b: &str) -> usize {
-    const NAME_CHARS_MAX: usize = 64;
-    let b = b.chars().take(NAME_CHARS_MAX).collect::<Vec<_>>();
-    let mut row = (0..=b.len()).collect::<Vec<_>>();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

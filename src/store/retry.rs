@@ -16,6 +16,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 
 use super::credentials::CredentialError;
 use crate::error::{Error, ErrorKind};
+use crate::locator::redacted;
 use crate::stats::Stats;
 
 /// Sources of an error that are looked at; chains are six deep at most.
@@ -335,7 +336,7 @@ pub(crate) fn describe(failure: &RetryFailure, what: &str) -> Error {
         let seconds = failure.elapsed.as_secs_f64();
         message.push_str(&format!(" (tried {} times in {seconds:.1} s)", failure.attempts));
     }
-    Error::new(kind, message).in_archive(place(what))
+    Error::new(kind, message).in_archive(redacted(what))
 }
 
 /// The error of a writer's request, which the store has repeated by itself: as [`describe`] says it, in the variant that
@@ -343,7 +344,7 @@ pub(crate) fn describe(failure: &RetryFailure, what: &str) -> Error {
 pub(super) fn described(error: StoreError, what: &str, can_not: &str) -> StoreError {
     let kind =
         if matches!(error, StoreError::Precondition { .. }) { ErrorKind::Changed } else { ErrorKind::Unreachable };
-    let described = Error::new(kind, message(&error, &Facts::of(&error), what, can_not)).in_archive(place(what));
+    let described = Error::new(kind, message(&error, &Facts::of(&error), what, can_not)).in_archive(redacted(what));
     let source = Box::new(described);
     match error {
         StoreError::NotFound { path, .. } => StoreError::NotFound { path, source },
@@ -352,14 +353,6 @@ pub(super) fn described(error: StoreError, what: &str, can_not: &str) -> StoreEr
         StoreError::NotModified { path, .. } => StoreError::NotModified { path, source },
         control @ (StoreError::NotSupported { .. } | StoreError::NotImplemented { .. }) => control,
         _ => StoreError::Generic { store: "object store", source },
-    }
-}
-
-/// A URL as errors show it: the query of a web address may be a signature.
-pub(super) fn place(url: &str) -> String {
-    match url.split_once('?') {
-        Some((head, _)) if head.starts_with("http://") || head.starts_with("https://") => format!("{head}?…"),
-        _ => url.to_owned(),
     }
 }
 
@@ -383,7 +376,12 @@ fn message(error: &StoreError, facts: &Facts, what: &str, can_not: &str) -> Stri
         _ if facts.is_bare_redirect || matches!(facts.status, Some(301 | 307)) => {
             "the bucket is in another region: set aws.region (or AWS_REGION), or aws.endpoint".to_owned()
         }
-        _ if facts.http == Some(HttpErrorKind::Connect) => format!("can't connect ({summary})"),
+        _ if facts.http == Some(HttpErrorKind::Connect) && what.starts_with("s3:") => {
+            format!("can't connect ({summary}): check the network, aws.endpoint and AWS_ENDPOINT_URL")
+        }
+        _ if facts.http == Some(HttpErrorKind::Connect) => {
+            format!("can't connect ({summary}): check the host and the network")
+        }
         _ if facts.http == Some(HttpErrorKind::Timeout) => format!("timed out ({summary})"),
         _ if facts.io == Some(io::ErrorKind::PermissionDenied) => {
             "permission denied: the file can't be read by this user".to_owned()
@@ -504,7 +502,7 @@ mod tests {
             (
                 http(HttpErrorKind::Connect, "connection refused"),
                 "https://h/k?X-Amz-Signature=s3cr3t",
-                "https://h/k?…: can't connect (connection refused) (tried 3 times in 1.5 s)",
+                "https://h/k?…: can't connect (connection refused): check the host and the network (tried 3 times in 1.5 s)",
             ),
             (answer("see https://h/k?sig=s3cr3t"), "gs://b/k", "can't be read (see https://h/k?…)"),
             (replaced(&"k".into(), "ETag a, now b".to_owned()), "s3://b/k", "was replaced while it was read (ETag a"),

@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 
 use crate::compression::Compression;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, edit_distance};
 use crate::member::MemberFormat;
 use regex::Regex;
 
@@ -403,27 +403,13 @@ impl ExtensionOptions for TarsqlConfig {
 }
 
 fn unknown_option(name: &str) -> Error {
-    let nearest = NAMES.iter().map(|known| (distance(known, name), known)).min();
+    let nearest = NAMES.iter().map(|known| (edit_distance(known, name), known)).min();
     let hint = match nearest {
         Some((distance, known)) if distance <= 2 => format!("did you mean '{known}'? "),
         _ => String::new(),
     };
     let message = format!("unknown option '{name}': {hint}there are {} and aws.…, gcp.…, azure.…", NAMES.join(", "));
     Error::new(ErrorKind::Option, message)
-}
-
-/// Edits that turn one word into the other.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 fn parse_compression(value: &str) -> Result<Option<Compression>> {

@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use super::range::Object;
 use super::{Piece, UNKNOWN_SIZE, describe, fault, len_of};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::retry::{Backoff, RetryFailure, place, within};
+use crate::locator::redacted;
+use crate::store::retry::{Backoff, RetryFailure, within};
 
 /// Small chunks are gathered to pieces of this size.
 const PIECE_BYTES: usize = 256 << 10;
@@ -41,7 +42,7 @@ impl Sequence {
             async move {
                 let last = match read(&object, &sender).await {
                     Ok(size) => Ok(Piece::End { size }),
-                    Err(error) => Err(error.in_archive(place(&object.target.url))),
+                    Err(error) => Err(error.in_archive(redacted(&object.target.url))),
                 };
                 // A reader that is gone needs no end.
                 let _ = sender.send(last).await;
