@@ -80,7 +80,7 @@ impl LinesDecoder {
 impl RecordDecoder for LinesDecoder {
     fn decode(&mut self, piece: &[u8]) -> Result<()> {
         let mut rest = piece;
-        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', rest) {
             if self.partial.is_empty() {
                 self.line(&rest[..end])?;
             } else {
