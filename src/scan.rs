@@ -220,10 +220,10 @@ impl ArchiveScan {
             self.stats.members_skipped.add(1);
             return Ok(Next::Member);
         }
-        // A size that no cell can hold may be one that no archive holds either.
         match self.rows.begin(&member) {
             Ok(true) => Ok(Next::Content),
             Ok(false) => Ok(Next::Member),
+            // A size that no cell can hold may be one that no archive holds either.
             Err(error) => match reader.truncation() {
                 Some(truncation) => Err(locate(truncation)),
                 None => self.leave_out_member(locate(error)).map(|()| Next::Member),
@@ -314,16 +314,18 @@ impl Next {
 }
 
 /// What a user can do about a record or member that can't be read, where its decoder can't know.
-pub(crate) fn with_remedy(error: Error, options: &ScanOptions) -> Error {
-    let all_members = options.format.is_record() && options.members.is_none();
-    match error.kind() {
-        ErrorKind::Record | ErrorKind::Member if all_members => {
-            error.with_remedy("if it is not among the members to read, name those behind ' :: '")
-        }
-        ErrorKind::Record if options.format.is_record() && !error.message().contains("on_invalid_utf8") => {
-            error.with_remedy("on_bad_row = 'skip' or 'null' reads on")
-        }
-        _ => error,
+pub(crate) fn with_remedy(mut error: Error, options: &ScanOptions) -> Error {
+    let is_record = error.kind() == ErrorKind::Record;
+    if !options.format.is_record() || !(is_record || error.kind() == ErrorKind::Member) {
+        return error;
+    }
+    // Text that is not UTF-8 names its own option.
+    if is_record && !error.message().contains("on_invalid_utf8") {
+        error = error.with_remedy("on_bad_row = 'skip' or 'null' reads on");
+    }
+    match options.members {
+        Some(_) => error,
+        None => error.with_remedy("if it is not among the members to read, name those behind ' :: '"),
     }
 }
 

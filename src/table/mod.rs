@@ -283,19 +283,16 @@ impl TableProvider for TarTable {
         for locator in &self.locators {
             plans.extend(self.scan_locator(session, locator, &query).await?);
         }
-        match (plans.len(), plans.pop()) {
-            (_, None) => {
+        match plans.len() {
+            0 => {
                 let schema = match projection {
                     Some(projection) => Arc::new(self.schema().project(projection)?),
                     None => self.schema(),
                 };
                 Ok(Arc::new(datafusion::physical_plan::empty::EmptyExec::new(schema)))
             }
-            (1, Some(plan)) => Ok(plan),
-            (_, Some(last)) => {
-                plans.push(last);
-                datafusion::physical_plan::union::UnionExec::try_new(plans)
-            }
+            1 => Ok(plans.swap_remove(0)),
+            _ => datafusion::physical_plan::union::UnionExec::try_new(plans),
         }
     }
 

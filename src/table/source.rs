@@ -28,8 +28,9 @@ use crate::stats::Stats;
 use crate::store::FetchTarget;
 use crate::table::filter;
 
-/// Rows that are gathered for a filter at a time, however few rows a LIMIT wants.
-const FILTERED_ROWS_MIN: usize = 256;
+/// Lines that are gathered for a filter at a time, however few rows a LIMIT wants: they lie beside each other. Members do
+/// not, and the next one may be far away.
+const FILTERED_LINES_MIN: usize = 256;
 
 /// The archive behind a `PartitionedFile`: where it is, and through which store.
 #[derive(Clone)]
@@ -69,8 +70,9 @@ impl TarSource {
     fn selection(&self, limit: Option<usize>) -> DataFusionResult<Selection> {
         let (header_filter, row_filter) = filter::split(&self.filters, self.table_schema.file_schema())?;
         let projection = self.projection.file_indices.clone();
-        let limit = limit.unwrap_or(usize::MAX).max(if self.filters.is_empty() { 1 } else { FILTERED_ROWS_MIN });
-        let batch_size = limit.min(self.batch_size.max(1));
+        let filters_lines = self.options.format == MemberFormat::Lines && !self.filters.is_empty();
+        let least = if filters_lines { FILTERED_LINES_MIN } else { 1 };
+        let batch_size = limit.unwrap_or(usize::MAX).max(least).min(self.batch_size.max(1));
         Ok(Selection { projection, header_filter, row_filter, batch_size })
     }
 

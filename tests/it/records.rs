@@ -124,6 +124,7 @@ async fn what_does_not_fit_fails_is_skipped_or_null() {
     let failure = session.error(&csv("")).await;
     assert_eq!((failure.kind, failure.member.as_deref()), ("record", Some("m.csv")));
     failure.says(&["s3://mem/csv.tar: member 'm.csv'", "record 2 has 1 fields instead of 2"]);
+    failure.says(&["on_bad_row = 'skip' or 'null' reads on", "name those behind ' :: '"]);
 
     let not_null = |options: &str| {
         let columns = "columns = 'a BIGINT NOT NULL, b VARCHAR'";

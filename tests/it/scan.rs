@@ -220,6 +220,14 @@ async fn what_is_not_asked_for_is_not_read() {
         (format!("SELECT count(*) FROM read_tar('{many}')"), 1, 4 * MIB),
         (format!("SELECT path FROM read_tar('{many}') LIMIT 3"), 3, MIB),
         (format!("SELECT path, content FROM read_tar('{many}') LIMIT 2"), 2, 24 * MIB),
+        // A filter must not make the scan gather more rows than the LIMIT wants: the next ones may be far away.
+        (format!("SELECT path FROM read_tar('{many}') WHERE size > 0 LIMIT 1"), 1, MIB),
+        (format!("SELECT path, content FROM read_tar('{many}') WHERE size > 0 LIMIT 1"), 1, 24 * MIB),
+        (
+            format!("SELECT path FROM read_tar('{many}') WHERE length(path) > 0 AND content IS NOT NULL LIMIT 1"),
+            1,
+            24 * MIB,
+        ),
         (format!("SELECT path, content FROM read_tar('{many}') WHERE path = '30.csv'"), 1, 24 * MIB),
         (format!("SELECT line FROM read_tar('{one}', format = 'lines') LIMIT 10"), 10, 8 * MIB),
         (format!("SELECT a, c FROM read_tar('{one}', {csv}) LIMIT 10"), 10, 8 * MIB),
