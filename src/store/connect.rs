@@ -19,7 +19,7 @@ use url::Url;
 use super::credentials::{self, CheckedCredentials};
 use super::http::LengthlessConnector;
 use super::options::{StoreOptions, azure_key, client_key, gcp_key};
-use super::{Connection, retry, s3};
+use super::{Connection, fault, s3};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Name and version, as servers see them.
@@ -143,7 +143,7 @@ fn paged<S: ObjectStore + object_store::list::PaginatedListStore>(store: S) -> C
 fn refused(what: &str, remedy: &str) -> impl Fn(object_store::Error) -> Error + use<> {
     let start = format!("the settings for {what} don't make a store");
     let remedy = if remedy.is_empty() { String::new() } else { format!(": {remedy}") };
-    move |error| Error::new(ErrorKind::Option, format!("{start} ({}){remedy}", retry::cause(&error)))
+    move |error| Error::new(ErrorKind::Option, format!("{start} ({}){remedy}", fault::cause(&error)))
 }
 
 fn connect_gcs(
@@ -289,6 +289,7 @@ impl Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::retry;
     use crate::stats::Stats;
 
     fn options(given: &[(&str, &str)]) -> StoreOptions {
@@ -361,7 +362,7 @@ mod tests {
         let get = || connection.store.get_opts(&key, object_store::GetOptions::default());
         let failure = retry::retry(&policy, &Stats::default(), get).await.unwrap_err();
         assert_eq!(failure.attempts, 1);
-        let error = retry::describe(&failure, "s3://b/k").to_string();
+        let error = fault::describe(&failure, "s3://b/k").to_string();
         assert!(error.contains("s3://b/k: no credentials found (") && error.contains("skip_signature"), "{error}");
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use object_store::{BackoffConfig, CredentialProvider, RetryConfig};
 
-use super::retry;
+use super::fault;
 
 /// All attempts of a provider together. A metadata service answers in milliseconds, a token exchange in a second.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,7 +88,7 @@ impl<C: fmt::Debug + Send + Sync + 'static> CredentialProvider for CheckedCreden
                 self.worked.store(true, Ordering::Relaxed);
                 Ok(credential)
             }
-            Ok(Err(error)) => Err(self.error(&retry::cause(&error))),
+            Ok(Err(error)) => Err(self.error(&fault::cause(&error))),
             Err(_) => Err(self.error(&format!("no answer within {} s", CREDENTIALS_TIMEOUT.as_secs()))),
         }
     }

@@ -22,8 +22,9 @@ use tokio::task::JoinHandle;
 
 use self::range::Object;
 use self::sequence::Sequence;
+use super::fault::{RetryFailure, describe, fault};
 use super::http::UNKNOWN_SIZE;
-use super::retry::{RetryFailure, RetryPolicy, describe, fault};
+use super::retry::RetryPolicy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::redacted;
 use crate::stats::Stats;

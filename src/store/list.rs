@@ -18,8 +18,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::locator::{Locator, Pattern, Scheme, redacted};
 use crate::stats::{Count, Stats};
 use crate::store::Connection;
+use crate::store::fault::{RetryFailure, describe, status};
 use crate::store::http::UNKNOWN_SIZE;
-use crate::store::retry::{RetryFailure, RetryPolicy, describe, retry, status};
+use crate::store::retry::{RetryPolicy, retry};
 
 /// Archives that one locator may name: they are held in memory, some 300 bytes each.
 const ARCHIVES_MAX: usize = 4_000_000;

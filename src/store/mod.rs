@@ -12,6 +12,7 @@ use object_store::list::PaginatedListStore;
 
 mod connect;
 mod credentials;
+mod fault;
 mod fetch;
 mod http;
 mod list;

@@ -12,9 +12,9 @@ use url::Url;
 
 use super::connect::{Environment, Purpose, base_client_options};
 use super::credentials::{self, CheckedCredentials};
+use super::fault;
 use super::options::{StoreOptions, aws_key};
 use super::profile::Profile;
-use super::retry;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How to give credentials, or do without.
@@ -34,7 +34,7 @@ pub(super) fn connect(
 ) -> Result<AmazonS3> {
     let settings = Settings::gather(options, environment)?;
     let refused = |error: object_store::Error| {
-        let message = format!("the settings for bucket '{bucket}' don't make a store: {}", retry::cause(&error));
+        let message = format!("the settings for bucket '{bucket}' don't make a store: {}", fault::cause(&error));
         Error::new(ErrorKind::Option, message)
     };
     let builder = settings.builder(bucket, purpose)?;

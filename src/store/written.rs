@@ -15,7 +15,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
-use super::retry::described;
+use super::fault::described;
 use crate::stats::Count;
 
 /// Objects that became visible, and their bytes.

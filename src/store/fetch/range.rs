@@ -15,7 +15,8 @@ use tokio::task::JoinHandle;
 
 use super::{FetchSettings, FetchTarget, RetryFailure, UNKNOWN_SIZE, fault, len_of};
 use crate::stats::Stats;
-use crate::store::retry::{Backoff, is_transient, replaced, status, within};
+use crate::store::fault::{is_transient, replaced, status};
+use crate::store::retry::{Backoff, within};
 
 /// An object that is being read, shared by the requests for it.
 pub(super) struct Object {

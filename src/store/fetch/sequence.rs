@@ -14,7 +14,8 @@ use super::range::Object;
 use super::{Piece, UNKNOWN_SIZE, describe, fault, len_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::redacted;
-use crate::store::retry::{Backoff, RetryFailure, within};
+use crate::store::fault::RetryFailure;
+use crate::store::retry::{Backoff, within};
 
 /// Small chunks are gathered to pieces of this size.
 const PIECE_BYTES: usize = 256 << 10;

@@ -9,8 +9,9 @@ use percent_encoding::percent_decode_str;
 use super::{ArchiveObject, HEADS_MAX, Lister, Listing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::redacted;
+use crate::store::fault::{RetryFailure, describe, is_transient};
 use crate::store::http::UNKNOWN_SIZE;
-use crate::store::retry::{RetryFailure, describe, is_transient, retry};
+use crate::store::retry::retry;
 
 pub(super) async fn list(lister: &Lister<'_>) -> Result<Listing> {
     let pattern = lister.locator.pattern()?;

@@ -18,7 +18,7 @@ use url::Url;
 use super::{ArchiveObject, HEADS_MAX, Lister, Listing, within_limit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::{Locator, Pattern, Segment};
-use crate::store::retry::describe;
+use crate::store::fault::describe;
 
 /// Where in the pattern a walk stands: the alternative, and the segment that the next name has to match.
 type Places = BTreeSet<(usize, usize)>;
