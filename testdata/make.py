@@ -26,14 +26,14 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import hostile
 import listing
 import records
+from blocks import END, T0, entry, header, padded, pax, signed_checksum
 
-T0 = 1656288000  # 2022-06-27T00:00:00Z
 HERE = Path(__file__).resolve().parent
-END = b"\0" * 1024
 # What belongs to people and not to this script.
-KEPT = {"README.md", "make.py", "listing.py", "records.py", "__pycache__"}
+KEPT = {"README.md", "make.py", "blocks.py", "hostile.py", "listing.py", "records.py", "__pycache__"}
 
 
 def noise(size, seed):
@@ -127,42 +127,6 @@ def python_archives():
 
 # ---- bytes by hand: what no tool writes, or only on a bad day --------------------------------------------------------
 
-def header(name, size=0, kind=b"0", magic=b"ustar\x0000", mtime=T0, fields=()):
-    block = bytearray(512)
-    def put(at, value):
-        block[at:at + len(value)] = value
-    put(0, name.encode())
-    put(100, b"0000644\0" b"0001750\0" b"0000144\0")
-    put(124, size if isinstance(size, bytes) else b"%011o\0" % size)
-    put(136, b"%011o\0" % mtime)
-    put(156, kind)
-    put(257, magic)
-    for at, value in fields:
-        put(at, value)
-    put(148, b" " * 8)
-    put(148, b"%06o\0 " % sum(block))
-    return bytes(block)
-
-
-def padded(data):
-    return data + b"\0" * (-len(data) % 512)
-
-
-def entry(name, data=b"", **fields):
-    return header(name, len(data), **fields) + padded(data)
-
-
-def pax(kind, *pairs):
-    data = b""
-    for key, value in pairs:
-        body = f" {key}={value}\n".encode()
-        length = len(body) + 1
-        while len(str(length)) + len(body) != length:
-            length += 1
-        data += str(length).encode() + body
-    return entry("PaxHeaders/x", data, kind=kind)
-
-
 def hand_archives():
     a, b = entry("a.txt", b"a\n"), entry("b.txt", b"b\n" * 300)
     yield "hand/no-end.tar", a + b
@@ -184,16 +148,7 @@ def hand_archives():
         pax(b"g", ("mtime", "1000000000"), ("uname", "everyone")) + a + pax(b"x", ("mtime", "1000000001.5")) + b + END)
     yield "hand/pax-size.tar", pax(b"x", ("size", "600")) + header("b.txt", 0) + padded(b"b\n" * 300) + a + END
     yield "hand/pax-nanoseconds.tar", pax(b"x", ("mtime", "1656288000.123456789"), ("atime", "1.5")) + a + END
-    yield "hand/signed-checksum.tar", signed_checksum() + END
-
-
-def signed_checksum():
-    """Some old writers summed signed bytes: a name past ASCII then gives another checksum, and readers take both."""
-    block = bytearray(entry("caf\u00e9.txt", b"a\n"))
-    block[148:156] = b" " * 8
-    total = sum(byte - 256 if byte > 127 else byte for byte in block[:512])
-    block[148:156] = b"%06o\0 " % total
-    return bytes(block)
+    yield "hand/signed-checksum.tar", signed_checksum(entry("caf\u00e9.txt", b"a\n")) + END
 
 
 # ---- GNU tar and bsdtar ----------------------------------------------------------------------------------------------
@@ -432,14 +387,21 @@ def make(root, tmp):
         for name, data in source:
             put(name, data)
             archives.append(name)
-    for name, data, what in damaged_archives():
+    for name, data, what in [*damaged_archives(), *hostile.damaged()]:
         put(name, data)
         damage[name] = what
     for name, data in records.archives(archive, info, compressed):
         put(name, data)
         archives.append(name)
     put("opensky/manifest.json", (json.dumps(records.MANIFEST, indent=1, sort_keys=True) + "\n").encode())
-    expected = {"archives": listing.listings(root, archives, SPARSE), "damaged": damage}
+    expected = {"archives": listing.listings(root, archives, SPARSE), "disputed": [], "damaged": damage}
+    for name, data in hostile.archives():
+        put(name, data)
+        agreed = listing.agreed(root, name)
+        if agreed:
+            expected["archives"][name] = agreed
+        else:
+            expected["disputed"].append(name)
     put("expected.json", listing.to_json(expected))
     return archives
 
