@@ -4,6 +4,7 @@
 //! behind SQL. A scan is the stock `DataSourceExec` over a [`TarSource`]. DataFusion lives here and above, nowhere below.
 
 mod columns;
+mod config;
 mod filter;
 mod hive;
 mod infer;
@@ -33,7 +34,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use object_store::{ObjectMeta, ObjectStore};
 use url::Url;
 
-pub use self::options::{TarOptions, TarsqlConfig};
+pub use self::config::TarsqlConfig;
+pub use self::options::TarOptions;
 pub use self::plan::Partitioning;
 pub use self::registry::StoreRegistry;
 pub use self::run::{Progress, measure, progress, reports};
