@@ -1,0 +1,38 @@
+//! What the fuzz targets check, as plain functions from bytes: `fuzz_targets/` hands them to libFuzzer, and
+//! `tests/replay.rs` runs them over `testdata/` and over mutations of it with no fuzzer at all.
+//!
+//! tarsql's layers below the engine are compiled into this package from their own files, so that it builds in a minute
+//! and without DataFusion, and sees what is private to the crate.
+
+pub mod allocation;
+mod chunks;
+pub mod mutate;
+mod reading;
+mod second_opinion;
+mod targets;
+
+pub use targets::{TARGETS, Target, named};
+
+use tarsql::{compression, error, tar};
+
+/// The files of the crate itself. What nothing here calls is called there.
+#[path = "../../src"]
+#[allow(dead_code, unused_imports, clippy::unwrap_used)]
+mod tarsql {
+    pub(crate) mod compression;
+    pub(crate) mod error;
+    pub(crate) mod tar;
+}
+
+/// What libFuzzer calls, for the target of that name.
+#[cfg(feature = "targets")]
+#[macro_export]
+macro_rules! fuzz_program {
+    ($name:literal) => {
+        libfuzzer_sys::fuzz_target!(|data: &[u8]| ($crate::named($name).check)(data));
+
+        libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+            $crate::mutate::for_libfuzzer($crate::named($name), data, size, max_size, seed)
+        });
+    };
+}
