@@ -4,13 +4,19 @@
 //! stream and nothing else; content comes out piece by piece, and content that nobody takes is skipped, over a plain
 //! tar without being fetched where that is cheaper.
 
+mod account;
+mod inflation;
+
 use std::sync::Arc;
-use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use crate::compression::{Compression, Inflater};
+pub(crate) use self::inflation::Inflation;
+
+use self::account::Account;
+use crate::compression::Compression;
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory::Reservation;
 use crate::stats::Stats;
 use crate::store::ObjectReader;
 use crate::tar::{self, Expander, Limits, Member, Parser, Piece, Step, Trailer};
@@ -18,8 +24,8 @@ use crate::tar::{self, Expander, Limits, Member, Parser, Piece, Step, Trailer};
 /// Bytes that a decompressor puts out at a time.
 pub(crate) const BLOCK_BYTES: usize = 1 << 20;
 
-/// Memory that one decompressor may take for its window and dictionaries: xz -9 wants 65 MiB, zstd --long=27 128 MiB.
-pub(crate) const DECOMPRESSOR_BYTES_MAX: u64 = 1 << 30;
+/// How often the variable parts of a member's headers are held: by the parser, by the member, and by two who keep it.
+const HEADER_COPIES: u64 = 4;
 
 /// Zeros that a hole of a sparse member is given out in.
 const HOLE_BYTES_MAX: usize = 256 << 10;
@@ -29,9 +35,7 @@ const HOLE_BYTES_MAX: usize = 256 << 10;
 pub(crate) struct ArchiveEnd {
     /// What stood behind the last member.
     pub(crate) trailer: Trailer,
-    /// Bytes of the tar stream that headers, content, padding and trailer add up to.
-    pub(crate) accounted_bytes: u64,
-    /// Length of the tar stream.
+    /// Length of the tar stream: what headers, content, padding and trailer add up to.
     pub(crate) length_bytes: u64,
 }
 
@@ -51,8 +55,10 @@ pub(crate) struct ArchiveReader {
     member: Option<OpenMember>,
     /// The member before the header that is read next.
     skipped: Option<OpenMember>,
-    /// See [`ArchiveEnd::accounted_bytes`].
-    accounted_bytes: u64,
+    /// Of content and padding so far; the parser counts the rest.
+    account: Account,
+    /// What the headers of the member at hand take, here and with those who look at it.
+    memory: Reservation,
     stats: Arc<Stats>,
 }
 
@@ -84,11 +90,12 @@ impl ArchiveReader {
         stats.archives_opened.add(1);
         Ok(Self {
             url,
+            memory: stream.reader.allowance().reservation(),
             stream,
             parser: Parser::new(Limits::default()),
             member: None,
             skipped: None,
-            accounted_bytes: 0,
+            account: Account::default(),
             stats,
         })
     }
@@ -102,6 +109,7 @@ impl ArchiveReader {
         let member = self.parse().await.map_err(|error| error.in_archive(self.url.as_ref()))?;
         let Some(member) = member else { return self.end().map(NextMember::End) };
         self.stats.members_scanned.add(1);
+        self.memory.settle_at(HEADER_COPIES * member.heap_bytes());
         self.member = Some(OpenMember::new(&member));
         Ok(NextMember::Member(member))
     }
@@ -118,7 +126,8 @@ impl ArchiveReader {
                 Piece::Hole(bytes) => {
                     let bytes = bytes.min(HOLE_BYTES_MAX as u64);
                     member.advance(bytes);
-                    Some(BytesMut::zeroed(usize::try_from(bytes).unwrap_or(HOLE_BYTES_MAX)).freeze())
+                    let bytes = usize::try_from(bytes).unwrap_or(HOLE_BYTES_MAX);
+                    Some(self.stream.reader.allowance().zeroed(bytes, bytes).freeze(bytes))
                 }
                 Piece::Data(bytes) => match self.stream.fill().await {
                     Ok(true) => {
@@ -128,7 +137,7 @@ impl ArchiveReader {
                         }
                         member.stored_left -= piece.len() as u64;
                         member.advance(piece.len() as u64);
-                        self.accounted_bytes += piece.len() as u64;
+                        self.account.content += piece.len() as u64;
                         Some(piece)
                     }
                     Ok(false) => {
@@ -157,8 +166,9 @@ impl ArchiveReader {
         let plain = if self.stream.inflater.is_some() { None } else { self.stream.reader.size() };
         let missing_of = |member: &OpenMember| member.stored_left.saturating_add(member.padding);
         let missing = self.member.as_ref().map_or(self.stream.overshot(), missing_of);
-        let least = self.accounted_bytes.saturating_add(missing.max(tar::BLOCK_SIZE));
-        self.stats.tar_bytes.add(self.accounted_bytes);
+        let account = self.account();
+        let least = account.total().saturating_add(missing.max(tar::BLOCK_SIZE));
+        account.add_to(&self.stats);
         self.stats.length_bytes.add(plain.unwrap_or(0).max(least));
     }
 
@@ -176,7 +186,7 @@ impl ArchiveReader {
         let bytes = member.stored_left.saturating_add(member.padding);
         let skipped = self.stream.skip(bytes).await;
         let skipped = skipped.map_err(|error| member.locate(error).in_archive(self.url.as_ref()))?;
-        self.accounted_bytes += skipped;
+        self.account.skip(skipped, member.stored_left);
         self.skipped = Some(member);
         self.check_skipped(bytes - skipped)
     }
@@ -196,33 +206,32 @@ impl ArchiveReader {
         loop {
             if !self.stream.fill().await.map_err(|error| error.at(self.parser.offset()))? {
                 let missing = self.stream.overshot();
-                self.accounted_bytes -= missing;
+                self.account.take_back(missing, self.skipped.as_ref().map_or(0, |member| member.padding));
                 return self.check_skipped(missing).map(|()| None);
             }
             let (consumed, step) = self.parser.parse(&self.stream.current)?;
             self.stream.advance(consumed);
-            self.accounted_bytes += consumed as u64;
             if let Step::Member(member) = step {
                 return Ok(Some(member));
             }
         }
     }
 
-    /// Promise 1: what was looked at adds up to what there was.
     fn end(&self) -> Result<ArchiveEnd> {
         let trailer = self.parser.finish().map_err(|error| error.in_archive(self.url.as_ref()))?;
-        let end = ArchiveEnd { trailer, accounted_bytes: self.accounted_bytes, length_bytes: self.stream.position };
-        if end.accounted_bytes != end.length_bytes {
-            let message = format!(
-                "{} of {} bytes are accounted for: please report this archive as a bug",
-                end.accounted_bytes, end.length_bytes
-            );
-            return Err(Error::new(ErrorKind::Archive, message).in_archive(self.url.as_ref()));
-        }
+        let mut account = self.account();
+        account.trailer += trailer.padding_bytes + trailer.garbage_bytes;
+        let length_bytes = self.stream.length();
+        account.close(length_bytes).map_err(|error| error.in_archive(self.url.as_ref()))?;
         self.stats.archives_finished.add(1);
-        self.stats.tar_bytes.add(end.accounted_bytes);
-        self.stats.length_bytes.add(end.length_bytes);
-        Ok(end)
+        account.add_to(&self.stats);
+        self.stats.length_bytes.add(length_bytes);
+        Ok(ArchiveEnd { trailer, length_bytes })
+    }
+
+    /// Of what was read so far, the trailer behind the last member excepted.
+    fn account(&self) -> Account {
+        Account { headers: self.parser.header_bytes(), trailer: self.parser.end_marker_bytes(), ..self.account }
     }
 }
 
@@ -250,7 +259,8 @@ impl OpenMember {
             format!("the archive is truncated: it ends at byte {position}, in the padding behind the content")
         } else {
             format!(
-                "the archive is truncated: it ends at byte {position}, after {got} of {} bytes of content",
+                "the archive is truncated, or goes on in another volume: it ends at byte {position}, after {got} of {} \
+                 bytes of content",
                 self.stored_size
             )
         };
@@ -265,11 +275,13 @@ impl OpenMember {
 /// The uncompressed bytes of an archive, in order.
 struct TarStream {
     reader: ObjectReader,
-    inflater: Option<Inflater>,
+    inflater: Option<Inflation>,
     /// What has arrived and was not consumed.
     current: Bytes,
     /// Where `current` begins in the stream.
     position: u64,
+    /// What came out of the inflater.
+    inflated: u64,
     stats: Arc<Stats>,
 }
 
@@ -278,11 +290,11 @@ impl TarStream {
         let head = read_head(&mut reader).await?;
         let compression = compression.unwrap_or_else(|| detect(&head));
         if compression == Compression::None {
-            return Ok(Self { reader, inflater: None, current: head, position: 0, stats });
+            return Ok(Self { reader, inflater: None, current: head, position: 0, inflated: 0, stats });
         }
-        let mut inflater = Inflater::new(compression, DECOMPRESSOR_BYTES_MAX)?;
+        let mut inflater = Inflation::new(compression, reader.allowance())?;
         inflater.push(head);
-        Ok(Self { reader, inflater: Some(inflater), current: Bytes::new(), position: 0, stats })
+        Ok(Self { reader, inflater: Some(inflater), current: Bytes::new(), position: 0, inflated: 0, stats })
     }
 
     /// Makes `current` hold something; false at the end of the stream.
@@ -295,7 +307,10 @@ impl TarStream {
                 Some(inflater) => inflate(inflater, &mut self.reader, &self.stats).await?,
             };
             match next {
-                Some(next) => self.current = next,
+                Some(next) => {
+                    self.inflated += if self.inflater.is_some() { next.len() as u64 } else { 0 };
+                    self.current = next;
+                }
                 None => return Ok(false),
             }
         }
@@ -311,6 +326,14 @@ impl TarStream {
 
     fn advance(&mut self, count: usize) {
         self.take(count as u64);
+    }
+
+    /// The length of the stream, once its end was found: nothing that the parser or a skip has a say in.
+    fn length(&self) -> u64 {
+        match self.inflater {
+            Some(_) => self.inflated,
+            None => self.reader.size().unwrap_or_else(|| self.reader.position()),
+        }
     }
 
     /// Bytes that were skipped but turned out not to be there, once `fill` has found the end.
@@ -335,24 +358,21 @@ impl TarStream {
 }
 
 /// The next block out of `inflater`, into which `reader` is read; `None` at the end.
-async fn inflate(inflater: &mut Inflater, reader: &mut ObjectReader, stats: &Stats) -> Result<Option<Bytes>> {
-    let mut block = BytesMut::zeroed(BLOCK_BYTES);
+async fn inflate(inflater: &mut Inflation, reader: &mut ObjectReader, stats: &Stats) -> Result<Option<Bytes>> {
     loop {
+        if let Some(shortage) = inflater.shortage() {
+            shortage.settle().await?;
+        }
         if inflater.wants_input() {
             match reader.next().await? {
                 Some(input) => inflater.push(input),
                 None => inflater.end(),
             }
         }
-        let start = Instant::now();
-        let written = inflater.fill(&mut block)?;
-        stats.decompress_nanos.add_elapsed(start);
-        if written > 0 {
-            stats.bytes_decompressed.add(written as u64);
-            block.truncate(written);
-            return Ok(Some(block.freeze()));
+        if let Some(block) = inflater.next_block(BLOCK_BYTES, stats)? {
+            return Ok(Some(block));
         }
-        if !inflater.wants_input() {
+        if inflater.shortage().is_none() && !inflater.wants_input() {
             return Ok(None);
         }
     }

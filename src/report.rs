@@ -1,24 +1,40 @@
 //! What a scan did, while it runs and afterwards: counters per partition, slow archives, and what was skipped or odd.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod bad_rows;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+pub(crate) use self::bad_rows::BadRows;
 
 use crate::error::Error;
 use crate::stats::{Count, Stats};
 
-/// Incidents that a report keeps; more are only counted.
+/// What was skipped or odd that a report keeps; more is only counted.
 pub(crate) const INCIDENTS_MAX: usize = 1_000;
+
+/// Bad rows that a report keeps. They have a list of their own: there may be millions, and a skipped archive must not be
+/// lost among them.
+pub(crate) const BAD_ROWS_MAX: usize = 1_000;
+
+/// Bad rows of one member that a report keeps, so that the first member that is full of them leaves room for others.
+pub(crate) const BAD_ROWS_MEMBER_MAX: usize = 100;
+
+/// Characters of a path or message that an incident keeps: an archive may have a path of a megabyte, and a thousand of
+/// them.
+const TEXT_CHARS_MAX: usize = 4_096;
 
 /// Archives whose duration a report keeps: the slowest.
 pub(crate) const SLOWEST_ARCHIVES_MAX: usize = 10;
 
-/// Something that was skipped, or that is odd enough to say.
+/// Something that was skipped or mended, that ended the scan, or that is odd enough to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incident {
     /// URL of the archive.
     pub archive: String,
-    /// Path of the member, where it is about one.
+    /// Path of the member, where it is about one. Very long ones are cut.
     pub member: Option<String>,
     /// Offset in the uncompressed tar stream, in bytes, where known.
     pub offset: Option<u64>,
@@ -26,21 +42,26 @@ pub struct Incident {
     pub kind: &'static str,
     /// What happened, in one line, the place included.
     pub message: String,
-    /// True where nothing was left out: the exit status stays 0.
+    /// True where neither an archive nor a member was left out: the exit status stays 0.
     pub warning: bool,
 }
 
 impl Incident {
-    /// What `error` made the scan leave out.
+    /// What `error` made the scan leave out, or what ended it.
     pub(crate) fn skipped(archive: &str, error: &Error) -> Self {
         Self {
             archive: archive.to_owned(),
-            member: error.member().map(str::to_owned),
+            member: error.member().map(|member| shortened(member.to_owned())),
             offset: error.offset(),
             kind: error.kind().as_str(),
-            message: error.to_string(),
+            message: shortened(error.to_string()),
             warning: false,
         }
+    }
+
+    /// A record that `on_bad_row` dropped or mended.
+    fn bad_row(archive: &str, error: &Error) -> Self {
+        Self { warning: true, ..Self::skipped(archive, error) }
     }
 
     /// Something odd at `offset` that cost nothing.
@@ -54,6 +75,14 @@ impl Incident {
             warning: true,
         }
     }
+}
+
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(TEXT_CHARS_MAX) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// What the listing before a scan found and cost.
@@ -87,6 +116,9 @@ pub struct ScanReport {
     pub partitions: Vec<PartitionReport>,
     created: Instant,
     incidents: Mutex<Incidents>,
+    bad_rows: Mutex<Vec<Incident>>,
+    /// How many more of them may be kept: looked at for each bad row, and so without a lock.
+    bad_rows_room: AtomicUsize,
     slowest: Mutex<Vec<(Duration, String)>>,
 }
 
@@ -94,6 +126,10 @@ pub struct ScanReport {
 struct Incidents {
     kept: Vec<Incident>,
     left_out: u64,
+    /// Those of them that are no warnings, whether kept or not.
+    skipped: BTreeMap<&'static str, u64>,
+    /// The first error that ended the scan.
+    failure: Option<Incident>,
 }
 
 impl ScanReport {
@@ -104,6 +140,8 @@ impl ScanReport {
             partitions: (0..partitions).map(|_| PartitionReport::default()).collect(),
             created: Instant::now(),
             incidents: Mutex::default(),
+            bad_rows: Mutex::default(),
+            bad_rows_room: AtomicUsize::new(BAD_ROWS_MAX),
             slowest: Mutex::default(),
         }
     }
@@ -133,14 +171,26 @@ impl ScanReport {
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, Incidents> {
+        self.incidents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes what was skipped or is odd.
     pub(crate) fn note(&self, incident: Incident) {
-        let mut incidents = self.incidents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut incidents = self.lock();
+        if !incident.warning {
+            *incidents.skipped.entry(incident.kind).or_default() += 1;
+        }
         if incidents.kept.len() < INCIDENTS_MAX {
             incidents.kept.push(incident);
         } else {
             incidents.left_out += 1;
         }
+    }
+
+    /// Notes the error that ends the scan. Other partitions may fail too, while they are being stopped.
+    pub(crate) fn fail(&self, archive: &str, error: &Error) {
+        self.lock().failure.get_or_insert_with(|| Incident::skipped(archive, error));
     }
 
     /// Counts and notes an archive that is left out.
@@ -151,10 +201,27 @@ impl ScanReport {
         self.note(Incident::skipped(archive, error));
     }
 
-    /// The incidents so far, and how many more there were than are kept.
+    /// What was skipped or odd so far, and how much more there was than is kept.
     pub fn incidents(&self) -> (Vec<Incident>, u64) {
-        let incidents = self.incidents.lock().unwrap_or_else(PoisonError::into_inner);
+        let incidents = self.lock();
         (incidents.kept.clone(), incidents.left_out)
+    }
+
+    /// How many archives and members were left out so far, in whole or in part, by the kind of what befell them.
+    pub fn skipped_by_kind(&self) -> BTreeMap<&'static str, u64> {
+        self.lock().skipped.clone()
+    }
+
+    /// The records so far that `on_bad_row` dropped or mended, and how many more there were than are kept.
+    pub fn bad_rows(&self) -> (Vec<Incident>, u64) {
+        let kept = self.bad_rows.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let left_out = self.totals().bad_rows.value().saturating_sub(kept.len() as u64);
+        (kept, left_out)
+    }
+
+    /// The error that ended the scan, if one did.
+    pub fn failure(&self) -> Option<Incident> {
+        self.lock().failure.clone()
     }
 
     /// Notes how long an archive took.
@@ -176,6 +243,7 @@ impl ScanReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn the_slowest_archives_are_kept_in_order() {
@@ -195,5 +263,25 @@ mod tests {
         }
         let (kept, left_out) = report.incidents();
         assert_eq!((kept.len(), left_out), (INCIDENTS_MAX, 5));
+    }
+
+    #[test]
+    fn what_was_skipped_is_counted_by_kind_beyond_the_bound() {
+        let report = ScanReport::new(ListingReport::default(), 1);
+        for _ in 0..INCIDENTS_MAX {
+            report.skipped_archive(0, "a", &Error::new(ErrorKind::Archive, "damaged"));
+        }
+        report.skipped_archive(0, "b", &Error::new(ErrorKind::Unreachable, "gone"));
+        report.note(Incident::warning("c", "no_end_marker", 0, "odd"));
+        assert_eq!(report.skipped_by_kind(), BTreeMap::from([("archive", 1_000), ("unreachable", 1)]));
+        assert_eq!(report.incidents().1, 2);
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        let error = Error::new(ErrorKind::Archive, "damaged").in_member("é".repeat(1 << 20)).at(5);
+        let incident = Incident::skipped("a", &error);
+        assert_eq!(incident.member.unwrap().chars().count(), TEXT_CHARS_MAX + 1);
+        assert_eq!(incident.message.chars().count(), TEXT_CHARS_MAX + 1);
     }
 }

@@ -2,6 +2,8 @@
 //! member, an archive that can't be fetched, and an odd ending mean.
 
 mod layout;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,13 +18,14 @@ use crate::locator::{MemberGlob, redacted};
 use crate::member::csv::CsvOptions;
 use crate::member::rows::MemberRows;
 use crate::member::{MemberFormat, MissingColumn};
+use crate::memory::Allowance;
 use crate::policy::{OnBadRow, OnError, OnInvalidUtf8, OnUnreachable};
 use crate::report::{Incident, ScanReport};
 use crate::stats::Stats;
 use crate::store::{FetchSettings, FetchTarget, ObjectReader};
 use crate::tar::{Member, MemberType};
 
-use self::layout::{Layout, MemberFilter, Output};
+use self::layout::{BadRowReport, Layout, MemberFilter, Output};
 
 /// Decides which rows stay. What it evaluates is the engine's business.
 pub(crate) trait RowFilter: Send + Sync {
@@ -80,7 +83,15 @@ pub(crate) struct ArchiveScan {
     partition: usize,
     stats: Arc<Stats>,
     busy: Duration,
+    place: Option<MemberPlace>,
     state: State,
+    allowance: Allowance,
+}
+
+/// The member whose rows are being made. That may go on when its archive is given up: what came whole comes out.
+struct MemberPlace {
+    path: String,
+    offset: u64,
 }
 
 enum State {
@@ -98,16 +109,32 @@ impl ArchiveScan {
         selection: &Selection,
         report: Arc<ScanReport>,
         partition: usize,
+        allowance: Allowance,
     ) -> Result<Self> {
-        let url: Arc<str> = target.url.as_str().into();
+        let full_url: Arc<str> = target.url.as_str().into();
+        let url: Arc<str> = redacted(&full_url).into();
         let stats = Arc::clone(&report.partitions[partition].stats);
-        let layout = Layout::new(&options, selection);
-        let rows = layout.rows(&options, &url, selection.batch_size, &stats)?;
-        let member_filter = layout.member_filter(&options, &url)?;
+        let bad_rows =
+            BadRowReport { stats: Arc::clone(&stats), report: Arc::clone(&report), archive: Arc::clone(&url) };
+        let layout = Layout::new(&options, selection, &allowance);
+        let rows = layout.rows(&options, &full_url, selection.batch_size, &bad_rows)?;
+        let member_filter = layout.member_filter(&options, &full_url)?;
         let output = layout.output(selection)?;
-        let url = redacted(&url).into();
-        let state = State::Unopened(Box::new(target));
-        Ok(Self { url, options, output, rows, member_filter, report, partition, stats, busy: Duration::ZERO, state })
+        let (busy, place, state) = (Duration::ZERO, None, State::Unopened(Box::new(target)));
+        Ok(Self {
+            url,
+            options,
+            output,
+            rows,
+            member_filter,
+            report,
+            partition,
+            stats,
+            busy,
+            place,
+            state,
+            allowance,
+        })
     }
 
     /// The next batch that is not empty, or `None` at the end of the archive.
@@ -128,13 +155,19 @@ impl ArchiveScan {
             self.report.archive_took(&self.url, self.busy);
             self.state = State::Done;
         }
-        next.map_err(|error| error.in_archive(self.url.as_ref()))
+        next.map_err(|error| {
+            let error = error.in_archive(self.url.as_ref());
+            self.report.fail(&self.url, &error);
+            error
+        })
     }
 
     async fn advance(&mut self) -> Result<Option<RecordBatch>> {
+        self.allowance.settle().await?;
         loop {
             let batch = match self.rows.next_batch() {
                 Ok(Some(batch)) => Some(batch),
+                Ok(None) if self.rows.shortage().is_some() => self.find_memory().await?,
                 Ok(None) => self.step().await?,
                 Err(error) => {
                     self.skip_member(error)?;
@@ -195,7 +228,32 @@ impl ArchiveScan {
         self.state = state;
         if let Err(error) = result {
             self.skip_archive(&error).map_err(|()| error)?;
-            self.rows.abandon()?;
+            // The whole records in front of the damage may be damaged too, or bad.
+            self.rows.abandon().or_else(|error| self.skip_member(error))?;
+        }
+        Ok(None)
+    }
+
+    /// Waits for the memory that the rows want, once those that are complete are out of the way: a wait holds nothing
+    /// that others may be waiting for.
+    async fn find_memory(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(batch) = self.rows.flush()? {
+            return Ok(Some(batch));
+        }
+        let Some(shortage) = self.rows.shortage() else { return Ok(None) };
+        let Err(error) = shortage.settle().await else { return Ok(None) };
+        // A size that does not fit may be one that the archive does not hold either.
+        let truncation = match &self.state {
+            State::Content(reader) => reader.truncation().inspect(|_| reader.give_up()),
+            _ => None,
+        };
+        match truncation {
+            Some(truncation) => {
+                self.state = State::Flush;
+                self.skip_archive(&truncation).map_err(|()| truncation)?;
+                self.rows.abandon().or_else(|error| self.skip_member(error))?;
+            }
+            None => self.skip_member(error)?,
         }
         Ok(None)
     }
@@ -203,7 +261,7 @@ impl ArchiveScan {
     /// Not an `async fn`: the future must not hold on to the scan, which threads can't share.
     fn open(&self, target: FetchTarget) -> impl Future<Output = Result<ArchiveReader>> + use<> {
         let stats = Arc::clone(&self.stats);
-        let reader = ObjectReader::new(target, self.options.fetch.clone(), Arc::clone(&stats));
+        let reader = ObjectReader::within(self.allowance.clone(), target, self.options.fetch.clone(), Arc::clone(&stats));
         ArchiveReader::open(Arc::clone(&self.url), reader, self.options.archive_compression, stats)
     }
 
@@ -221,7 +279,10 @@ impl ArchiveScan {
             return Ok(Next::Member);
         }
         match self.rows.begin(&member) {
-            Ok(true) => Ok(Next::Content),
+            Ok(true) => {
+                self.place = Some(MemberPlace { path: member.path_lossy().into_owned(), offset: member.offset });
+                Ok(Next::Content)
+            }
             Ok(false) => Ok(Next::Member),
             // A size that no cell can hold may be one that no archive holds either.
             Err(error) => match reader.truncation() {
@@ -259,9 +320,7 @@ impl ArchiveScan {
 
     /// `on_error` for what befell the content of the member at hand.
     fn skip_member(&mut self, error: Error) -> Result<()> {
-        let (State::Content(reader) | State::Members(reader)) = &self.state else { return Err(error) };
-        let error = reader.locate(error);
-        self.leave_out_member(error)?;
+        self.leave_out_member(self.locate(error))?;
         self.state = match std::mem::replace(&mut self.state, State::Done) {
             State::Content(reader) => State::Members(reader),
             other => other,
@@ -272,14 +331,32 @@ impl ArchiveScan {
     /// Counts and reports a member whose rest is left out, if `on_error` lets it pass.
     fn leave_out_member(&mut self, error: Error) -> Result<()> {
         let error = error.in_archive(self.url.as_ref());
-        let passes = matches!(error.kind(), ErrorKind::Compression | ErrorKind::Member | ErrorKind::Limit);
-        if !passes || self.options.on_error == OnError::Fail {
+        if !self.passes(&error) {
             return Err(with_remedy(error, &self.options));
         }
         self.stats.errors.add(1);
         self.stats.members_skipped.add(1);
         self.report.note(Incident::skipped(&self.url, &error));
-        self.rows.abandon()
+        match self.rows.abandon() {
+            // More damage in what is left out already.
+            Err(error) if self.passes(&error) => Ok(()),
+            Err(error) => Err(with_remedy(self.locate(error), &self.options)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Whether `on_error` lets pass what befell a member.
+    fn passes(&self, error: &Error) -> bool {
+        let is_damage = matches!(error.kind(), ErrorKind::Compression | ErrorKind::Member | ErrorKind::Limit);
+        is_damage && self.options.on_error == OnError::Skip
+    }
+
+    /// Puts the member whose rows are being made into `error`.
+    fn locate(&self, error: Error) -> Error {
+        match &self.place {
+            Some(place) => error.in_member(place.path.as_str()).at(place.offset),
+            None => error,
+        }
     }
 
     fn note_ending(&self, end: &ArchiveEnd) {

@@ -36,6 +36,19 @@ macro_rules! stats {
         }
 
         impl Stats {
+            /// What headers, content, padding and trailers of the archives add up to: `length_bytes`, if all were read to
+            /// their ends.
+            pub fn tar_bytes(&self) -> u64 {
+                let parts = [
+                    &self.header_bytes,
+                    &self.content_bytes,
+                    &self.skipped_bytes,
+                    &self.padding_bytes,
+                    &self.trailer_bytes,
+                ];
+                parts.into_iter().map(Count::value).fold(0, u64::saturating_add)
+            }
+
             /// Adds all of `other` to this one.
             pub fn merge(&self, other: &Self) {
                 $(self.$name.add(other.$name.value());)+
@@ -65,8 +78,16 @@ stats! {
     /// Lengths of the tar streams of the archives that were read to their end or given up; of the latter what they have
     /// at least.
     length_bytes,
-    /// What headers, content, padding and trailers of those archives add up to.
-    tar_bytes,
+    /// Bytes of those archives that were headers, extension headers and sparse maps.
+    header_bytes,
+    /// Stored content that was read.
+    content_bytes,
+    /// Stored content that was not asked for.
+    skipped_bytes,
+    /// Padding behind content.
+    padding_bytes,
+    /// End markers, and what stands behind them.
+    trailer_bytes,
     /// Archives opened.
     archives_opened,
     /// Archives given up, by `on_error` or `on_unreachable`.

@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use super::{Compression, Decompressor, Progress, decompressor};
+use bytes::Bytes;
+
+use super::{Compression, Decompressor, Inflater, Progress, decompressor};
 use crate::error::{Error, ErrorKind};
 
 const INPUT_SIZES: [usize; 9] = [1, 2, 3, 5, 7, 64, 511, 4096, usize::MAX];
@@ -186,8 +188,10 @@ fn lz4_legacy(blocks: &[&[u8]]) -> Vec<u8> {
 }
 
 /// One member (frame, stream) with all checksums that the format has.
-type Compress = fn(&[u8]) -> Vec<u8>;
-const FORMATS: [(Compression, Compress); 5] = [
+pub(crate) type Compress = fn(&[u8]) -> Vec<u8>;
+
+/// Every compression, and something that does it.
+pub(crate) const FORMATS: [(Compression, Compress); 5] = [
     (Compression::Gzip, gzip),
     (Compression::Zstd, zstd),
     (Compression::Bzip2, bzip2),
@@ -289,6 +293,74 @@ fn a_flipped_bit_is_an_error_or_changes_nothing() {
         }
         assert!(refused > whole.len() * 7, "{} refused {refused}", compression.as_str());
     }
+}
+
+/// The bytes in front of the damage, and whether there was an error.
+fn decompress_damaged(
+    compression: Compression,
+    damaged: &[u8],
+    piece: usize,
+    room: usize,
+) -> (Vec<u8>, bool) {
+    let mut inflater = Inflater::new(compression, MEMORY_BYTES_MAX).unwrap();
+    let (mut plain, mut block) = (Vec::new(), vec![0; room]);
+    let mut pieces = damaged.chunks(piece).map(Bytes::copy_from_slice);
+    loop {
+        if inflater.wants_input() {
+            match pieces.next() {
+                Some(piece) => inflater.push(piece),
+                None => inflater.end(),
+            }
+        }
+        match inflater.fill(&mut block) {
+            Ok(0) if !inflater.wants_input() => return (plain, false),
+            Ok(written) => plain.extend_from_slice(&block[..written]),
+            Err(_) => return (plain, true),
+        }
+    }
+}
+
+#[test]
+fn what_stands_before_damage_comes_out_however_it_arrives() {
+    let plain = text(2_000);
+    let blocks = |plain: &[u8]| {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.include_checksum(true).unwrap();
+        for block in plain.chunks(100) {
+            encoder.write_all(block).unwrap();
+            encoder.flush().unwrap();
+        }
+        encoder.finish().unwrap()
+    };
+    let mut streams: Vec<(Compression, Vec<u8>)> =
+        FORMATS.into_iter().map(|(compression, compress)| (compression, compress(&plain))).collect();
+    streams.push((Compression::Zstd, blocks(&plain)));
+    for (compression, whole) in streams {
+        for at in (0..whole.len()).step_by(3) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x55;
+            let expected = decompress_damaged(compression, &damaged, 1, 4096);
+            for (piece, room) in [(1, 1), (2, 64), (7, 33), (64, 1), (usize::MAX, 100), (usize::MAX, 4096)] {
+                let found = decompress_damaged(compression, &damaged, piece, room);
+                let how = format!("{} damaged at {at}, pieces of {piece}, room of {room}", compression.as_str());
+                assert_eq!(found.1, expected.1, "{how}");
+                if compression == Compression::Bzip2 {
+                    // Its library does not say how much it had written of a block that it finds to be broken.
+                    let common = found.0.len().min(expected.0.len());
+                    assert!(found.0[..common] == expected.0[..common], "{how}");
+                } else {
+                    assert_eq!(found.0.len(), expected.0.len(), "{how}");
+                    assert!(found.0 == expected.0, "{how}");
+                }
+            }
+        }
+    }
+    // Damage in the last block, in front of its checksum.
+    let mut damaged = blocks(&plain);
+    let at = damaged.len() - 8;
+    damaged[at] ^= 0x55;
+    let (before, error) = decompress_damaged(Compression::Zstd, &damaged, usize::MAX, 1 << 20);
+    assert!(error && before.len() >= 1_900 && plain.starts_with(&before[..1_900]), "{}", before.len());
 }
 
 #[test]

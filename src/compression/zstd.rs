@@ -2,10 +2,14 @@
 //!
 //! The library decodes; the first bytes of each frame are looked at here too, before it sees them, because it neither
 //! says how long a window it would have needed, nor which dictionary, nor where a frame began.
+//!
+//! Nor does it say, when it meets damage, how much it had written in that call. So it is given one part of a frame at a
+//! time (a header, a block, a checksum): then all blocks in front of the damaged one have come out, whatever the pieces
+//! that the stream arrives in.
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
-use super::{Place, Progress};
+use super::{Place, Progress, Room};
 use crate::error::{Error, ErrorKind, Result};
 
 const MAGIC: u32 = 0xfd2f_b528;
@@ -14,8 +18,14 @@ const MAGIC_SKIPPABLE: u32 = 0x184d_2a50;
 /// Magic, descriptor, window descriptor, dictionary id (0 to 4) and content size (0 to 8).
 const HEADER_LEN_MAX: usize = 18;
 
+/// What the library holds beside the window: a block as it comes in, two as they go out, and its tables.
+const BUFFERS_BYTES: u64 = 640 << 10;
+
 /// The window logarithms that the library knows.
 const WINDOW_LOG_MIN: u32 = 10;
+/// Bytes of the header in front of each block. What the library asks for next is the rest of a block and the header of
+/// the next one.
+const BLOCK_HEADER_LEN: usize = 3;
 const WINDOW_LOG_MAX: u32 = if usize::BITS == 64 { 31 } else { 30 };
 
 /// The frames of one zstd stream.
@@ -26,6 +36,10 @@ pub(super) struct Frames {
     /// Where the frame began that is being read.
     start: u64,
     frames: u64,
+    /// Bytes that the library asked for last.
+    asked: usize,
+    /// The output was full: there may be more before anything else is read.
+    is_full: bool,
 }
 
 enum Part {
@@ -44,24 +58,43 @@ impl Frames {
         let no_decoder = |error| Error::new(ErrorKind::Limit, "zstd decoder could not be set up").caused_by(error);
         let mut decoder = Decoder::new().map_err(no_decoder)?;
         decoder.set_parameter(DParameter::WindowLogMax(window_log_max)).map_err(no_decoder)?;
-        Ok(Self { decoder, window_bytes_max: 1 << window_log_max, part: Part::Between, start: 0, frames: 0 })
+        Ok(Self { decoder, window_bytes_max: 1 << window_log_max, part: Part::Between, start: 0, frames: 0, asked: 0, is_full: false })
     }
 
-    /// Judges as much of the frame header as `input` adds.
-    fn look(&mut self, place: Place, input: &[u8]) -> Result<()> {
+    fn run(&mut self, place: Place, input: &[u8], output: &mut [u8]) -> Result<Progress> {
+        let mut from = InBuffer::around(input);
+        let mut to = OutBuffer::around(output);
+        // Returns at the end of a frame at the latest, with 0 once all of it is written.
+        let result = self.decoder.run(&mut from, &mut to);
+        let progress = Progress { consumed: from.pos(), written: to.pos() };
+        self.asked = result.map_err(|error| {
+            let what = format_args!("invalid data or checksum there or behind it, in the frame from {}", self.start);
+            place.damaged(what).caused_by(error)
+        })?;
+        self.is_full = progress.written == output.len();
+        if self.asked == 0 {
+            self.frames += 1;
+            self.part = Part::Between;
+        }
+        Ok(progress)
+    }
+
+    /// Judges as much of the frame header as `input` adds. False where there is no room for its window.
+    fn look(&mut self, place: Place, input: &[u8], room: &mut Room) -> Result<bool> {
         if let Part::Between = self.part {
             self.part = Part::Header { head: [0; HEADER_LEN_MAX], length: 0 };
             self.start = place.offset;
         }
-        let Part::Header { head, length } = &mut self.part else { return Ok(()) };
+        let Part::Header { head, length } = &mut self.part else { return Ok(true) };
+        let before = *length;
         *length += super::copy_some(input, &mut head[*length..]);
         let start = place.at(self.start);
         match FrameHeader::read(&head[..*length]) {
-            FrameHeader::Unknown => Ok(()),
+            FrameHeader::Unknown => Ok(true),
             FrameHeader::NoFrame => Err(start.no_magic()),
             FrameHeader::Skippable => {
                 self.part = Part::Body;
-                Ok(())
+                Ok(true)
             }
             FrameHeader::Frame { window_bytes, dictionary_id } => {
                 if window_bytes > self.window_bytes_max {
@@ -71,35 +104,41 @@ impl Frames {
                     let what = format!("its frame needs dictionary {dictionary_id}, and tarsql has no dictionaries");
                     return Err(start.damaged(what));
                 }
+                if !room.fits(start, "window of the frame", window_bytes.saturating_add(BUFFERS_BYTES))? {
+                    // The same bytes come again when there is.
+                    *length = before;
+                    return Ok(false);
+                }
                 self.part = Part::Body;
-                Ok(())
+                Ok(true)
             }
         }
     }
 }
 
 impl super::Frames for Frames {
-    fn step(&mut self, place: Place, input: &[u8], output: &mut [u8]) -> Result<Progress> {
+    fn step(&mut self, place: Place, input: &[u8], output: &mut [u8], room: &mut Room) -> Result<Progress> {
         let between = matches!(self.part, Part::Between);
         if between && input.is_empty() {
             return Ok(Progress::default());
         }
-        self.look(place, input)?;
-        let mut from = InBuffer::around(input);
-        let mut to = OutBuffer::around(output);
-        // Returns at the end of a frame at the latest, with 0 once all of it is written.
-        let result = self.decoder.run(&mut from, &mut to);
-        let progress = Progress { consumed: from.pos(), written: to.pos() };
-        // On an error the library does not say how far it came: this place is that of the piece, at most.
-        let hint = result.map_err(|error| {
-            let what = format_args!("invalid data or checksum there or behind it, in the frame from {}", self.start);
-            place.damaged(what).caused_by(error)
-        })?;
-        if hint == 0 {
-            self.frames += 1;
-            self.part = Part::Between;
+        if std::mem::take(&mut self.is_full) {
+            let flushed = self.run(place, &[], output)?;
+            if flushed.written > 0 {
+                return Ok(flushed);
+            }
         }
-        Ok(progress)
+        let part = match self.asked {
+            // The first bytes of a frame that tell its kind.
+            0 => BLOCK_HEADER_LEN,
+            asked if asked <= BLOCK_HEADER_LEN => asked,
+            asked => asked - BLOCK_HEADER_LEN,
+        };
+        let input = &input[..part.min(input.len())];
+        if !self.look(place, input, room)? {
+            return Ok(Progress::default());
+        }
+        self.run(place, input, output)
     }
 
     fn is_complete(&self) -> bool {

@@ -171,6 +171,10 @@ pub(crate) struct Verdicts<'a> {
     on_bad_row: OnBadRow,
     /// One for each row, as soon as the first is not `Fits`.
     marks: Vec<Mark>,
+    /// What is wrong with the first rows of those that don't fit, column by column.
+    problems: Vec<(usize, String)>,
+    /// How many of them are wanted.
+    problems_max: usize,
     /// The first row that ends the query.
     end: Option<(usize, Error)>,
 }
@@ -192,14 +196,17 @@ pub(crate) struct Settled {
     pub(crate) numbers: Int64Array,
     /// How many rows were mended or dropped.
     pub(crate) bad_rows: u64,
+    /// What is wrong with some of them.
+    pub(crate) problems: Vec<String>,
     /// The record behind them that ends the query.
     pub(crate) end: Option<Error>,
 }
 
 impl<'a> Verdicts<'a> {
-    /// No verdict yet about rows of these record numbers.
-    pub(crate) fn new(numbers: &'a [i64], on_bad_row: OnBadRow) -> Self {
-        Self { numbers, on_bad_row, marks: Vec::new(), end: None }
+    /// No verdict yet about rows of these record numbers. No more than `problems_max` of those that are mended or
+    /// dropped get words.
+    pub(crate) fn new(numbers: &'a [i64], on_bad_row: OnBadRow, problems_max: usize) -> Self {
+        Self { numbers, on_bad_row, marks: Vec::new(), problems: Vec::new(), problems_max, end: None }
     }
 
     /// A value of `row` does not fit, and NULL may stand in its place only if `nullable`. False when later rows don't
@@ -215,6 +222,9 @@ impl<'a> Verdicts<'a> {
         };
         if self.marks.is_empty() {
             self.marks.resize(self.numbers.len(), Mark::Fits);
+        }
+        if self.marks[row] == Mark::Fits && self.problems.len() < self.problems_max {
+            self.problems.push((row, format!("record {}, {}", self.numbers[row], problem())));
         }
         if self.marks[row] != Mark::Dropped {
             self.marks[row] = mark;
@@ -234,15 +244,17 @@ impl<'a> Verdicts<'a> {
     ///
     /// # Errors
     /// None that a text could cause.
-    pub(crate) fn settle(self, columns: Vec<ArrayRef>) -> Result<Settled> {
+    pub(crate) fn settle(mut self, columns: Vec<ArrayRef>) -> Result<Settled> {
         let rows = self.end.as_ref().map_or(self.numbers.len(), |(row, _)| *row);
+        self.problems.sort_unstable_by_key(|(row, _)| *row);
+        let problems = self.problems.into_iter().take_while(|(row, _)| *row < rows).map(|(_, problem)| problem).collect();
         let numbers = Int64Array::from(self.numbers[..rows].to_vec());
         let end = self.end.map(|(_, error)| error);
         let columns: Vec<_> = columns.iter().map(|column| column.slice(0, rows)).collect();
         let marks = self.marks.get(..rows).unwrap_or(&[]);
         let bad_rows = marks.iter().filter(|mark| **mark != Mark::Fits).count() as u64;
         if !marks.contains(&Mark::Dropped) {
-            return Ok(Settled { columns, numbers, bad_rows, end });
+            return Ok(Settled { columns, numbers, bad_rows, problems, end });
         }
         let stays: BooleanArray = marks.iter().map(|mark| Some(*mark != Mark::Dropped)).collect();
         let keep = |array: &dyn Array| {
@@ -251,7 +263,7 @@ impl<'a> Verdicts<'a> {
         };
         let columns = columns.iter().map(|column| keep(column)).collect::<Result<_>>()?;
         let numbers = Int64Array::from(keep(&numbers)?.to_data());
-        Ok(Settled { columns, numbers, bad_rows, end })
+        Ok(Settled { columns, numbers, bad_rows, problems, end })
     }
 }
 

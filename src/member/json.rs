@@ -22,7 +22,7 @@ use std::ops::Range;
 
 pub(crate) use infer::{has_records, infer};
 
-use crate::batch::BATCH_BYTES_MAX;
+use crate::batch::batch_bytes_max;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::json::documents::{Event, Splitter};
 use crate::member::json::rows::Rows;
@@ -31,6 +31,9 @@ use crate::policy::OnBadRow;
 
 /// A document is held whole, and once more while it is decoded; one that is longer than this is refused.
 const DOCUMENT_BYTES_MAX: usize = 64 << 20;
+
+/// How often documents are held while they become a batch: as the decoder's texts and marks, and as values.
+const DECODED_COPIES: usize = 3;
 
 /// Documents that are complete, one behind the other.
 #[derive(Debug, Default)]
@@ -94,6 +97,7 @@ pub(crate) struct JsonDecoder {
     options: RecordOptions,
     splitter: Splitter,
     documents: Documents,
+    batch_bytes_max: usize,
     rows: Rows,
     /// Records so far, bad ones too.
     number: i64,
@@ -104,11 +108,13 @@ impl JsonDecoder {
     /// # Errors
     /// A column whose type can't be read from JSON.
     pub(crate) fn new(options: RecordOptions) -> Result<Self> {
+        let batch_bytes_max = batch_bytes_max(&options.allowance);
         Ok(Self {
             rows: Rows::new(&options)?,
             options,
             splitter: Splitter::new(),
             documents: Documents::default(),
+            batch_bytes_max,
             number: 0,
             ready: VecDeque::new(),
         })
@@ -125,7 +131,7 @@ impl JsonDecoder {
             Event::Flaw(what) => self.bad_record(what)?,
         }
         let full = self.documents.len() >= self.options.batch_size.max(1);
-        if full || self.documents.complete_bytes() >= BATCH_BYTES_MAX { self.emit() } else { Ok(()) }
+        if full || self.documents.complete_bytes() >= self.batch_bytes_max { self.emit() } else { Ok(()) }
     }
 
     fn bad_record(&mut self, what: &str) -> Result<()> {
@@ -138,7 +144,7 @@ impl JsonDecoder {
                 Err(bad_record(self.number, what))
             }
             OnBadRow::Skip | OnBadRow::Null => {
-                self.options.stats.bad_rows.add(1);
+                self.options.bad_rows.add(|| problem_of(self.number, what));
                 Ok(())
             }
         }
@@ -184,9 +190,23 @@ impl RecordDecoder for JsonDecoder {
     fn next_records(&mut self) -> Option<Records> {
         self.ready.pop_front()
     }
+
+    fn bytes_wanted(&self, piece_bytes: usize) -> usize {
+        let (held, room) = (self.documents.bytes.len() + piece_bytes, self.documents.bytes.capacity());
+        let moved = if held > room { (2 * room).max(held) } else { 0 };
+        room + moved + DECODED_COPIES * held
+    }
+
+    fn what_grows(&self) -> &'static str {
+        "a document of the member"
+    }
 }
 
 /// The error that a record is, where it can't be anything else.
 fn bad_record(number: impl std::fmt::Display, what: &str) -> Error {
-    Error::new(ErrorKind::Record, format!("record {number}: {what}"))
+    Error::new(ErrorKind::Record, problem_of(number, what))
+}
+
+fn problem_of(number: impl std::fmt::Display, what: &str) -> String {
+    format!("record {number}: {what}")
 }

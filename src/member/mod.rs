@@ -11,14 +11,14 @@ pub(crate) mod unite;
 pub(crate) mod utf8;
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory::Allowance;
 use crate::policy::{OnBadRow, OnInvalidUtf8};
-use crate::stats::Stats;
+use crate::report::BadRows;
 
 /// What a row is: the values of the option `format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -110,8 +110,10 @@ pub(crate) struct RecordOptions {
     pub(crate) on_bad_row: OnBadRow,
     /// What bytes that are not UTF-8 do in string fields.
     pub(crate) on_invalid_utf8: OnInvalidUtf8,
-    /// Bad rows are counted here.
-    pub(crate) stats: Arc<Stats>,
+    /// Bounds what the decoder gathers.
+    pub(crate) allowance: Allowance,
+    /// Bad rows are counted and noted here.
+    pub(crate) bad_rows: BadRows,
 }
 
 /// Some records of one member.
@@ -161,4 +163,12 @@ pub(crate) trait RecordDecoder: Send {
 
     /// Takes the next finished batch, if there is one. Before `finish`, only full batches need to come out.
     fn next_records(&mut self) -> Option<Records>;
+
+    /// Bytes that it holds, and may hold at most while it takes a piece of `piece_bytes` or finishes.
+    fn bytes_wanted(&self, piece_bytes: usize) -> usize;
+
+    /// What of the content makes it hold much, as an error says it.
+    fn what_grows(&self) -> &'static str {
+        "a record of the member"
+    }
 }

@@ -6,21 +6,24 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringViewBuilder};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
-use crate::batch::{BATCH_BYTES_MAX, CELL_BYTES_MAX, ContentBuilder, HeaderBuilder, cell_too_large, internal, repeat};
+use crate::batch::{HeaderBuilder, batch_bytes_max, internal, repeat};
 use crate::error::Result;
-use crate::member::content::MemberContent;
-use crate::member::{RecordDecoder, Records, utf8};
-use crate::policy::OnInvalidUtf8;
+use crate::member::content::{MemberContent, PIECE_BYTES_MAX};
+use crate::member::{RecordDecoder, Records};
+use crate::memory::{Allowance, Reservation, Shortage};
 use crate::schema::HeaderColumn;
 use crate::stats::Stats;
-use crate::tar::{Member, MemberType};
+use crate::tar::Member;
 
+mod cells;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use self::cells::{Cell, CellRows};
 
 /// Turns members into batches of one schema.
 pub(crate) trait MemberRows: Send {
@@ -39,8 +42,13 @@ pub(crate) trait MemberRows: Send {
     /// Works on what was given until a batch is full; `None` when there is nothing left to work on.
     fn next_batch(&mut self) -> Result<Option<RecordBatch>>;
 
-    /// The archive has ended: what is left becomes a last batch.
+    /// The archive has ended, or memory is scarce: the rows that are complete become a batch.
     fn flush(&mut self) -> Result<Option<RecordBatch>>;
+
+    /// The memory without which `next_batch` brings nothing more.
+    fn shortage(&mut self) -> Option<Shortage<'_>> {
+        None
+    }
 }
 
 fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
@@ -53,12 +61,23 @@ pub(crate) struct HeaderRows {
     schema: SchemaRef,
     header: HeaderBuilder,
     batch_size: usize,
+    batch_bytes_max: usize,
+    memory: Reservation,
 }
 
 impl HeaderRows {
     /// `schema` has exactly `columns`.
     pub(crate) fn new(archive: Arc<str>, schema: SchemaRef, columns: &[HeaderColumn], batch_size: usize) -> Self {
-        Self { schema, header: HeaderBuilder::new(archive, columns), batch_size }
+        let header = HeaderBuilder::new(archive, columns);
+        let allowance = Allowance::unlimited();
+        let (batch_bytes_max, memory) = (batch_bytes_max(&allowance), allowance.reservation());
+        Self { schema, header, batch_size, batch_bytes_max, memory }
+    }
+
+    /// Takes its memory from `allowance`.
+    #[must_use]
+    pub(crate) fn within(self, allowance: &Allowance) -> Self {
+        Self { batch_bytes_max: batch_bytes_max(allowance), memory: allowance.reservation(), ..self }
     }
 }
 
@@ -76,8 +95,9 @@ impl MemberRows for HeaderRows {
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let full = self.header.rows() >= self.batch_size || self.header.bytes() >= BATCH_BYTES_MAX;
-        if full { self.flush() } else { Ok(None) }
+        let is_full = self.header.rows() >= self.batch_size || self.header.bytes() >= self.batch_bytes_max;
+        let held = self.header.held_bytes() as u64;
+        if is_full || !self.memory.try_soft(held) { self.flush() } else { Ok(None) }
     }
 
     fn flush(&mut self) -> Result<Option<RecordBatch>> {
@@ -85,208 +105,15 @@ impl MemberRows for HeaderRows {
         if rows == 0 {
             return Ok(None);
         }
-        batch(&self.schema, self.header.finish(), rows).map(Some)
-    }
-}
-
-/// What a cell of [`CellRows`] is made of.
-pub(crate) enum Cell {
-    /// The stored bytes: `content`.
-    Content(ContentBuilder),
-    /// The decompressed bytes as text: `text`.
-    Text { builder: Box<StringViewBuilder>, bytes: usize, policy: OnInvalidUtf8 },
-}
-
-impl Cell {
-    pub(crate) fn content() -> Self {
-        Self::Content(ContentBuilder::new())
-    }
-
-    pub(crate) fn text(policy: OnInvalidUtf8) -> Self {
-        Self::Text { builder: Box::new(StringViewBuilder::new().with_fixed_block_size(1 << 20)), bytes: 0, policy }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Content(builder) => builder.bytes(),
-            Self::Text { bytes, .. } => *bytes,
-        }
-    }
-
-    fn append(&mut self, content: Vec<u8>) -> Result<()> {
-        match self {
-            Self::Content(builder) => builder.append(content),
-            Self::Text { builder, bytes, policy } => {
-                let text = utf8::decode(&content, *policy)?;
-                // A character that replaces a byte takes three.
-                let length = text.as_ref().map_or(0, |text| text.len());
-                if length as u64 > CELL_BYTES_MAX {
-                    return Err(cell_too_large(length as u64));
-                }
-                *bytes += length;
-                builder.append_option(text);
-                Ok(())
-            }
-        }
-    }
-
-    fn append_null(&mut self) {
-        match self {
-            Self::Content(builder) => builder.append_null(),
-            Self::Text { builder, .. } => builder.append_null(),
-        }
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::Content(builder) => builder.finish(),
-            Self::Text { builder, bytes, .. } => {
-                *bytes = 0;
-                Arc::new(builder.finish())
-            }
-        }
-    }
-}
-
-/// One row a member, with its content in the last column.
-pub(crate) struct CellRows {
-    schema: SchemaRef,
-    header: HeaderBuilder,
-    cell: Cell,
-    batch_size: usize,
-    stats: Arc<Stats>,
-    open: Option<OpenCell>,
-}
-
-/// The content that is being gathered. The header is appended when it is complete, so that a damaged one leaves no row.
-struct OpenCell {
-    member: Member,
-    gathered: Vec<u8>,
-    /// Decompresses, for text.
-    content: Option<MemberContent>,
-    pushed: Bytes,
-    ended: bool,
-}
-
-impl CellRows {
-    /// `schema` has exactly `columns` and the cell.
-    pub(crate) fn new(
-        archive: Arc<str>,
-        schema: SchemaRef,
-        columns: &[HeaderColumn],
-        cell: Cell,
-        batch_size: usize,
-        stats: Arc<Stats>,
-    ) -> Self {
-        Self { schema, header: HeaderBuilder::new(archive, columns), cell, batch_size, stats, open: None }
-    }
-
-    /// Gathers what was pushed; true once the content is complete.
-    fn gather(&mut self) -> Result<bool> {
-        let Some(open) = &mut self.open else { return Ok(false) };
-        match &mut open.content {
-            None => {
-                let piece = std::mem::take(&mut open.pushed);
-                extend(&mut open.gathered, &piece)?;
-            }
-            Some(content) => {
-                if !open.pushed.is_empty() {
-                    content.push(std::mem::take(&mut open.pushed));
-                }
-                if open.ended {
-                    content.end();
-                }
-                while let Some(piece) = content.pull()? {
-                    extend(&mut open.gathered, &piece)?;
-                }
-            }
-        }
-        Ok(open.ended)
-    }
-
-    fn append(&mut self) -> Result<()> {
-        if let Some(open) = self.open.take() {
-            self.cell.append(open.gathered)?;
-            self.header.append(&open.member)?;
-        }
-        Ok(())
-    }
-}
-
-/// Appends `piece`, within what a cell can hold.
-fn extend(gathered: &mut Vec<u8>, piece: &[u8]) -> Result<()> {
-    let bytes = gathered.len() as u64 + piece.len() as u64;
-    if bytes > CELL_BYTES_MAX {
-        return Err(cell_too_large(bytes));
-    }
-    gathered.extend_from_slice(piece);
-    Ok(())
-}
-
-impl MemberRows for CellRows {
-    fn begin(&mut self, member: &Member) -> Result<bool> {
-        if member.member_type != MemberType::File {
-            self.cell.append_null();
-            self.header.append(member)?;
-            return Ok(false);
-        }
-        let text = matches!(self.cell, Cell::Text { .. });
-        // A text may be stored compressed, but what is so large even then has no room either.
-        if member.size > CELL_BYTES_MAX {
-            return Err(cell_too_large(member.size));
-        }
-        self.open = Some(OpenCell {
-            member: member.clone(),
-            gathered: Vec::new(),
-            content: text.then(|| MemberContent::new(Arc::clone(&self.stats))),
-            pushed: Bytes::new(),
-            ended: false,
-        });
-        Ok(true)
-    }
-
-    fn push(&mut self, content: Bytes) {
-        if let Some(open) = &mut self.open {
-            open.pushed = content;
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some(open) = &mut self.open {
-            open.ended = true;
-        }
-    }
-
-    fn abandon(&mut self) -> Result<()> {
-        self.open = None;
-        Ok(())
-    }
-
-    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let start = Instant::now();
-        if self.gather()? {
-            self.append()?;
-        }
-        self.stats.decode_nanos.add_elapsed(start);
-        let bytes = self.header.bytes() + self.cell.bytes();
-        let full = self.header.rows() >= self.batch_size || bytes >= BATCH_BYTES_MAX;
-        if full { self.flush() } else { Ok(None) }
-    }
-
-    fn flush(&mut self) -> Result<Option<RecordBatch>> {
-        let cell = self.cell.finish();
-        let rows = cell.len();
-        if rows == 0 {
-            return Ok(None);
-        }
-        let mut columns = self.header.finish();
-        columns.push(cell);
-        batch(&self.schema, columns, rows).map(Some)
+        let batch = batch(&self.schema, self.header.finish(), rows)?;
+        // Whoever takes the batch accounts it.
+        self.memory.shrink_to(0);
+        Ok(Some(batch))
     }
 }
 
 /// Makes the decoder of a member.
-pub(crate) type MakeDecoder = Box<dyn Fn() -> Result<Box<dyn RecordDecoder>> + Send>;
+pub(crate) type MakeDecoder = Box<dyn Fn(&Member) -> Result<Box<dyn RecordDecoder>> + Send>;
 
 /// Where a column of [`RecordRows`] comes from.
 #[derive(Debug, Clone, Copy)]
@@ -299,6 +126,10 @@ pub(crate) enum RecordColumn {
     RowNumber,
 }
 
+/// Rows of a batch for which long header texts are reckoned with: each row repeats them only as views, but pax records as
+/// they are.
+const HEADER_REPEATS: usize = 64;
+
 /// Many rows a member: what a decoder makes of its content.
 pub(crate) struct RecordRows {
     schema: SchemaRef,
@@ -307,10 +138,17 @@ pub(crate) struct RecordRows {
     make_decoder: MakeDecoder,
     stats: Arc<Stats>,
     open: Option<OpenRecords>,
+    allowance: Allowance,
+    /// Of the decoder, and of what it makes of the next piece.
+    memory: Reservation,
+    /// What it would have to be.
+    wanted: Option<u64>,
 }
 
 struct OpenRecords {
     header: Vec<ArrayRef>,
+    /// What they take in a batch.
+    header_bytes: usize,
     /// Rows of a batch, each of which repeats the header.
     rows_max: usize,
     /// What of the last records did not fit its batch.
@@ -332,7 +170,25 @@ impl RecordRows {
         stats: Arc<Stats>,
     ) -> Self {
         let header = HeaderBuilder::new(archive, header_columns);
-        Self { schema, columns, header, make_decoder, stats, open: None }
+        let allowance = Allowance::unlimited();
+        let memory = allowance.reservation();
+        Self { schema, columns, header, make_decoder, stats, open: None, allowance, memory, wanted: None }
+    }
+
+    /// Takes its memory from `allowance`.
+    #[must_use]
+    pub(crate) fn within(self, allowance: &Allowance) -> Self {
+        Self { allowance: allowance.clone(), memory: allowance.reservation(), ..self }
+    }
+
+    /// Makes room for what the decoder holds, and for what it makes of another piece; false where there is too little.
+    fn make_room(&mut self) -> bool {
+        let Some(open) = &self.open else { return true };
+        let bytes = (open.decoder.bytes_wanted(PIECE_BYTES_MAX) + open.header_bytes) as u64;
+        let has_room = self.memory.try_hard(bytes);
+        self.memory.shrink_to(bytes);
+        self.wanted = (!has_room).then_some(bytes);
+        has_room
     }
 
     /// Feeds the decoder until it has a batch; false when there is nothing to feed.
@@ -344,7 +200,7 @@ impl RecordRows {
                 stats.decode_nanos.add_elapsed(start);
                 Ok(true)
             }
-            None if open.ended && !open.finished => {
+            None if open.ended && !open.finished && open.content.shortage().is_none() => {
                 let start = Instant::now();
                 open.finished = true;
                 open.decoder.finish()?;
@@ -359,12 +215,14 @@ impl RecordRows {
 impl MemberRows for RecordRows {
     fn begin(&mut self, member: &Member) -> Result<bool> {
         self.header.append(member)?;
+        let batch_bytes_max = batch_bytes_max(&self.allowance);
         self.open = Some(OpenRecords {
-            rows_max: (BATCH_BYTES_MAX / self.header.bytes().max(1)).max(1),
+            rows_max: (batch_bytes_max / self.header.bytes().max(1)).max(1),
+            header_bytes: self.header.bytes().saturating_mul(HEADER_REPEATS).min(2 * batch_bytes_max),
             rest: None,
             header: self.header.finish(),
-            content: MemberContent::new(Arc::clone(&self.stats)),
-            decoder: (self.make_decoder)()?,
+            content: MemberContent::new(Arc::clone(&self.stats)).within(&self.allowance),
+            decoder: (self.make_decoder)(member)?,
             ended: false,
             finished: false,
         });
@@ -387,25 +245,32 @@ impl MemberRows for RecordRows {
     fn abandon(&mut self) -> Result<()> {
         if let Some(open) = &mut self.open {
             (open.ended, open.finished) = (true, true);
-            open.content = MemberContent::new(Arc::clone(&self.stats));
+            self.wanted = None;
+            open.content = MemberContent::new(Arc::clone(&self.stats)).within(&self.allowance);
             open.decoder.abandon()?;
         }
         Ok(())
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let Some(open) = &mut self.open else { return Ok(None) };
         let records = loop {
+            let Some(open) = &mut self.open else { return Ok(None) };
             if let Some(records) = open.rest.take().or_else(|| open.decoder.next_records()) {
                 break records;
             }
+            if !open.finished && !self.make_room() {
+                return Ok(None);
+            }
+            let Some(open) = &mut self.open else { return Ok(None) };
             if !Self::feed(open, &self.stats)? {
                 if open.finished {
                     self.open = None;
+                    self.memory.shrink_to(0);
                 }
                 return Ok(None);
             }
         };
+        let Some(open) = &mut self.open else { return Ok(None) };
         let rows = records.batch.num_rows().min(open.rows_max);
         let (records, rest) = records.split_at(rows);
         open.rest = rest;
@@ -421,5 +286,14 @@ impl MemberRows for RecordRows {
 
     fn flush(&mut self) -> Result<Option<RecordBatch>> {
         Ok(None)
+    }
+
+    fn shortage(&mut self) -> Option<Shortage<'_>> {
+        let open = self.open.as_mut()?;
+        if let Some(bytes) = self.wanted.filter(|bytes| !self.memory.has(*bytes)) {
+            let what = open.decoder.what_grows().to_owned();
+            return Some(Shortage { reservation: &mut self.memory, bytes, what });
+        }
+        open.content.shortage()
     }
 }

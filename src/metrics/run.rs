@@ -1,5 +1,6 @@
 //! What one run (a query, COPY or INSERT, failed ones too) has to report, as numbers, and the records that they become.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
@@ -47,6 +48,10 @@ pub struct RunReport {
     pub written: Written,
     /// Bytes accounted for over bytes of the archives; none if a LIMIT ended the scan, and then left out.
     pub completeness: Option<f64>,
+    /// Archives that were not read to their end, nor given up: the statement needed no more of them, or failed.
+    pub unfinished_archives: u64,
+    /// Archives and members that were left out, in whole or in part, by the kind of what befell them.
+    pub skipped: BTreeMap<&'static str, u64>,
 }
 
 /// How the archives were found.
@@ -146,7 +151,25 @@ impl RunReport {
             archives: Vec::new(),
             written: Written::default(),
             completeness: None,
+            unfinished_archives: 0,
+            skipped: BTreeMap::new(),
         }
+    }
+
+    /// What was skipped, by kind: `2 archive, 1 unreachable`. Nothing where nothing was.
+    pub fn skipped_kinds(&self) -> String {
+        self.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What a run that did not fail did not do: read all archives to their ends, read all that is in them.
+    fn caveats(&self) -> Option<String> {
+        let files = self.listing.files;
+        let finished = files.saturating_sub(self.unfinished_archives);
+        let early = (self.unfinished_archives > 0)
+            .then(|| format!("ended early, as by a LIMIT: {finished} of {files} archives were read to their end"));
+        let skipped = (!self.skipped.is_empty()).then(|| format!("left out: {}", self.skipped_kinds()));
+        let caveats: Vec<String> = early.into_iter().chain(skipped).collect();
+        (!caveats.is_empty()).then(|| caveats.join("; "))
     }
 
     /// One record for each number, `RowCount`, `Duration` and `Status` last. Numbers that are 0 are there too; only
@@ -162,7 +185,7 @@ impl RunReport {
         records.add_if_known(PROCESSING, "Completeness", self.completeness, "Ratio");
         records.add(PROCESSING, "RowCount", as_f64(self.scan.rows), "Rows");
         records.add(PROCESSING, "Duration", self.duration_secs, "Seconds");
-        records.status(self.error.as_deref());
+        records.status(self.error.as_deref(), self.caveats());
         records.records
     }
 }
@@ -283,10 +306,12 @@ impl Records {
         self.add(WRITING, "WrittenFiles", as_f64(written.files), "Count");
     }
 
-    fn status(&mut self, error: Option<&str>) {
+    /// The error, or what a run without one has to confess.
+    fn status(&mut self, error: Option<&str>, caveats: Option<String>) {
         let value = if error.is_none() { 1.0 } else { 0.0 };
         let record = self.record(PROCESSING, "Status", value, "Flag");
-        self.records.push(Record { details: error.map(|error| shorten(redact(error))), ..record });
+        let details = error.map(|error| shorten(redact(error))).or(caveats);
+        self.records.push(Record { details, ..record });
     }
 }
 
@@ -362,6 +387,24 @@ mod tests {
         }
         let status = records.last().unwrap();
         assert_eq!((status.value, status.details.as_deref()), (0.0, Some("s3://b/a.tar: denied for token=***")));
+    }
+
+    #[test]
+    fn a_run_that_is_not_the_whole_truth_says_so() {
+        let mut report = RunReport::new("SELECT 1");
+        let status = |report: &RunReport| {
+            let status = report.records().pop().unwrap();
+            (status.value, status.details)
+        };
+        report.listing.files = 3;
+        assert_eq!(status(&report), (1.0, None));
+        report.unfinished_archives = 2;
+        let early = "ended early, as by a LIMIT: 1 of 3 archives were read to their end";
+        assert_eq!(status(&report), (1.0, Some(early.to_owned())));
+        report.skipped = BTreeMap::from([("unreachable", 1), ("archive", 2)]);
+        assert_eq!(status(&report), (1.0, Some(format!("{early}; left out: 2 archive, 1 unreachable"))));
+        report.error = Some("no space".into());
+        assert_eq!(status(&report), (0.0, Some("no space".to_owned())));
     }
 
     #[test]

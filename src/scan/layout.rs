@@ -7,7 +7,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 
 use super::{FilteredBy, RowFilter, ScanOptions, Selection};
-use crate::batch::{HeaderBuilder, internal};
+use crate::batch::{HeaderBuilder, compacted, internal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::avro::AvroDecoder;
 use crate::member::csv::CsvDecoder;
@@ -15,10 +15,21 @@ use crate::member::json::JsonDecoder;
 use crate::member::lines::LinesDecoder;
 use crate::member::rows::{Cell, CellRows, HeaderRows, MakeDecoder, MemberRows, RecordColumn, RecordRows};
 use crate::member::{MemberFormat, RecordDecoder, RecordOptions};
+use crate::memory::Allowance;
 use crate::policy::OnBadRow;
+use crate::report::{BadRows, ScanReport};
 use crate::schema::HeaderColumn;
 use crate::stats::Stats;
 use crate::tar::Member;
+
+/// Where the rows of one archive are counted, and where those that don't fit are noted.
+#[derive(Clone)]
+pub(super) struct BadRowReport {
+    pub(super) stats: Arc<Stats>,
+    pub(super) report: Arc<ScanReport>,
+    /// The archive's URL as messages show it.
+    pub(super) archive: Arc<str>,
+}
 
 /// Which columns have to be built for a selection, and by what.
 pub(super) struct Layout {
@@ -28,10 +39,11 @@ pub(super) struct Layout {
     member_filter: Option<FilteredBy>,
     /// Evaluated on built batches.
     batch_filter: Option<FilteredBy>,
+    allowance: Allowance,
 }
 
 impl Layout {
-    pub(super) fn new(options: &ScanOptions, selection: &Selection) -> Self {
+    pub(super) fn new(options: &ScanOptions, selection: &Selection, allowance: &Allowance) -> Self {
         let touches_content = |columns: &[usize]| columns.iter().any(|&column| column >= HeaderColumn::ALL.len());
         let row_columns = selection.row_filter.as_ref().map_or(&[][..], |filter| &filter.columns);
         // Lines and records need the content even where no column of it is asked for: it makes the rows.
@@ -51,7 +63,7 @@ impl Layout {
         columns.extend(batch_filter.iter().flat_map(|filter| &filter.columns));
         columns.sort_unstable();
         columns.dedup();
-        Self { columns, member_filter, batch_filter }
+        Self { columns, member_filter, batch_filter, allowance: allowance.clone() }
     }
 
     fn position(&self, column: usize) -> Result<usize> {
@@ -83,20 +95,22 @@ impl Layout {
         options: &Arc<ScanOptions>,
         url: &Arc<str>,
         batch_size: usize,
-        stats: &Arc<Stats>,
+        report: &BadRowReport,
     ) -> Result<Box<dyn MemberRows>> {
+        let stats = &report.stats;
         let schema = Arc::new(options.schema.project(&self.columns).map_err(internal)?);
         let header = header_columns(&self.columns);
         let url = Arc::clone(url);
         let cell = match options.format {
             MemberFormat::Members => Cell::content(),
             MemberFormat::Text => Cell::text(options.on_invalid_utf8),
-            _ => return self.record_rows(options, url, schema, batch_size, stats),
+            _ => return self.record_rows(options, url, schema, batch_size, report),
         };
         if header.len() == self.columns.len() {
-            return Ok(Box::new(HeaderRows::new(url, schema, &header, batch_size)));
+            return Ok(Box::new(HeaderRows::new(url, schema, &header, batch_size).within(&self.allowance)));
         }
-        Ok(Box::new(CellRows::new(url, schema, &header, cell, batch_size, Arc::clone(stats))))
+        let rows = CellRows::new(url, schema, &header, cell, batch_size, Arc::clone(stats));
+        Ok(Box::new(rows.within(&self.allowance)))
     }
 
     fn record_rows(
@@ -105,7 +119,7 @@ impl Layout {
         url: Arc<str>,
         schema: SchemaRef,
         batch_size: usize,
-        stats: &Arc<Stats>,
+        report: &BadRowReport,
     ) -> Result<Box<dyn MemberRows>> {
         let mut header = Vec::new();
         let mut projection = Vec::new();
@@ -132,10 +146,12 @@ impl Layout {
             batch_size,
             on_bad_row: options.on_bad_row,
             on_invalid_utf8: options.on_invalid_utf8,
-            stats: Arc::clone(stats),
+            bad_rows: BadRows::counted(Arc::clone(&report.stats)),
+            allowance: self.allowance.clone(),
         };
-        let make_decoder = decoder_maker(options, record_options);
-        Ok(Box::new(RecordRows::new(url, schema, columns, &header, make_decoder, Arc::clone(stats))))
+        let make_decoder = decoder_maker(options, record_options, report.clone());
+        let rows = RecordRows::new(url, schema, columns, &header, make_decoder, Arc::clone(&report.stats));
+        Ok(Box::new(rows.within(&self.allowance)))
     }
 }
 
@@ -177,10 +193,12 @@ fn source_of(options: &ScanOptions, column: usize, records: usize) -> Source {
     }
 }
 
-fn decoder_maker(options: &Arc<ScanOptions>, records: RecordOptions) -> MakeDecoder {
+fn decoder_maker(options: &Arc<ScanOptions>, records: RecordOptions, report: BadRowReport) -> MakeDecoder {
     let options = Arc::clone(options);
-    Box::new(move || {
-        let records = records.clone();
+    Box::new(move |member| {
+        let path = member.path_lossy().into_owned();
+        let bad_rows = records.bad_rows.noted(&report.report, &report.archive, path, member.offset);
+        let records = RecordOptions { bad_rows, ..records.clone() };
         Ok(match options.format {
             MemberFormat::Json => Box::new(JsonDecoder::new(records)?) as Box<dyn RecordDecoder>,
             MemberFormat::Avro => Box::new(AvroDecoder::new(records)),
@@ -221,6 +239,6 @@ impl Output {
                 filter_record_batch(&batch, &keep).map_err(internal)?
             }
         };
-        batch.project(&self.projection).map_err(internal)
+        compacted(batch.project(&self.projection).map_err(internal)?)
     }
 }

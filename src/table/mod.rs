@@ -5,14 +5,17 @@
 
 mod columns;
 mod config;
+mod errors;
 mod filter;
 mod hive;
 mod infer;
+mod memory;
 mod options;
 mod plan;
 mod planning;
 mod registry;
 mod run;
+mod scan_log;
 mod source;
 mod sql;
 
@@ -43,6 +46,7 @@ pub use self::source::TarSource;
 pub use self::sql::{register, register_url_tables};
 
 use self::hive::HiveColumns;
+use self::scan_log::ScanLog;
 use self::source::Archive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::{Locator, Scheme};
@@ -52,9 +56,7 @@ use crate::report::{ListingReport, ScanReport};
 use crate::scan::ScanOptions;
 use crate::schema::{lines_schema, members_schema, provenance_fields, text_schema};
 use crate::stats::Stats;
-use crate::store::{
-    ArchiveObject, Connection, FetchSettings, FetchTarget, Listing, Purpose, RetryPolicy, Stores, list,
-};
+use crate::store::{ArchiveObject, Connection, FetchSettings, FetchTarget, Listing, Purpose, Stores, list};
 
 /// One or several locators as a table.
 ///
@@ -154,7 +156,10 @@ impl TarTable {
             (MemberFormat::Text, _) => return Ok(text_schema()),
             (MemberFormat::Lines, _) => return Ok(lines_schema()),
             (_, Some(columns)) => Arc::clone(columns),
-            (_, None) => Arc::new(self.infer(session).await?),
+            (_, None) => Arc::new(self.infer(session).await.inspect_err(|error| {
+                let first = self.locators.first().map(Locator::to_string).unwrap_or_default();
+                ScanLog::fail(session, &first, error);
+            })?),
         };
         let provenance = self.options.provenance.then(provenance_fields).into_iter().flatten().map(Arc::new);
         let own = records.fields().iter().filter(|field| !self.hive.has(field.name())).cloned();
@@ -165,24 +170,31 @@ impl TarTable {
         let options = self.options.or_session(&session_config(session));
         let mut schemas = Vec::new();
         for locator in &self.locators {
-            let connection = self.connect(session, locator)?;
-            let archives = self.list(&connection, locator, &options).await?.archives;
+            let connection = self.connect(session, locator, &options)?;
+            let archives = self.list(&connection, locator, &options, &Stats::default()).await?.archives;
             let scan = scan_options(&options, Arc::new(Schema::empty()), locator);
             let targets: Vec<FetchTarget> =
                 archives.into_iter().map(|archive| fetch_target(archive, &connection)).collect();
-            schemas.push(infer::infer(&targets, &scan, options.infer_records()).await?);
+            let (memory, _) = memory::memory_of(session, infer::ARCHIVES_MAX);
+            schemas.push(infer::infer(&targets, &scan, options.infer_records(), &memory).await?);
         }
         Ok(crate::member::unite::unite(schemas))
     }
 
     /// The archives of one locator; what the policies let pass of those that can't be had is among the refused ones.
-    async fn list(&self, connection: &Connection, locator: &Locator, options: &TarOptions) -> Result<Listing> {
+    async fn list(
+        &self,
+        connection: &Connection,
+        locator: &Locator,
+        options: &TarOptions,
+        stats: &Stats,
+    ) -> Result<Listing> {
         let passes = |error: &Error| match error.kind() {
             ErrorKind::Unreachable => options.on_unreachable == Some(OnUnreachable::Skip),
             ErrorKind::Archive => options.on_error == Some(OnError::Skip),
             _ => false,
         };
-        match list(locator, connection, &RetryPolicy::default(), &Stats::default()).await {
+        match list(locator, connection, &options.retry_policy(), stats).await {
             Ok(listing) => listing.unless_refused(passes),
             Err(error) if passes(&error) => Ok(Listing::refused(error)),
             Err(error) => Err(error),
@@ -190,14 +202,14 @@ impl TarTable {
     }
 
     /// The store of `locator`: what the session knows for it, unless the table has settings of its own.
-    fn connect(&self, session: &dyn Session, locator: &Locator) -> Result<Connection> {
+    fn connect(&self, session: &dyn Session, locator: &Locator, options: &TarOptions) -> Result<Connection> {
         let store = locator.store();
-        let own = !self.options.store.is_empty() || matches!(store.scheme(), Scheme::File);
+        let own = !options.store.is_empty() || matches!(store.scheme(), Scheme::File);
         if !own && let Some(store) = registered_store(session, &store.registry_url()) {
             return Ok(Connection { store, pager: None });
         }
-        let authority = store.connect_authority();
-        let connected = self.stores.connection(store.scheme().as_str(), &authority, &self.options.store, Purpose::Read);
+        let (authority, settings) = (store.connect_authority(), options.store_options(store.scheme()));
+        let connected = self.stores.connection(store.scheme().as_str(), &authority, &settings, Purpose::Read);
         connected.map_err(|error| error.in_archive(locator.to_string()))
     }
 
@@ -211,8 +223,9 @@ impl TarTable {
         let config = session_config(session);
         let options = self.options.or_session(&config);
         let start = Instant::now();
-        let connection = self.connect(session, locator)?;
-        let Listing { archives, refused, .. } = self.list(&connection, locator, &options).await?;
+        let connection = self.connect(session, locator, &options)?;
+        let listed = Stats::default();
+        let Listing { archives, refused, .. } = self.list(&connection, locator, &options, &listed).await?;
         let files = self.hive.files(session, archives, &connection, query.filters)?;
         let repeat = options.repeat.unwrap_or(1);
         let listing = ListingReport {
@@ -234,12 +247,17 @@ impl TarTable {
             Some(max) => max,
             None => plan::default_max_partitions(session.config().target_partitions()),
         };
-        let groups = file_groups(files, max_partitions);
+        let memory_max = if by_archive { usize::MAX } else { memory::partitions_max(session) };
+        let groups = file_groups(files, max_partitions.min(memory_max));
         let report = Arc::new(ScanReport::new(listing, groups.len()));
+        // The listing belongs to no partition; its requests are not about content, but what it repeated is to be known.
+        report.partitions.first().inspect(|first| first.stats.retries.add(listed.retries.value()));
         refused.iter().for_each(|error| report.skipped_archive(0, error.archive().unwrap_or_default(), error));
         let mut scan = scan_options(&options, Arc::clone(&self.file_schema), locator);
         scan.fetch.share_between(groups.len());
-        let source = TarSource::new(self.table_schema.clone(), Arc::new(scan), report);
+        let statement = ScanLog::plan(session, &report);
+        let source = TarSource::new(self.table_schema.clone(), Arc::new(scan), report, statement)
+            .with_memory(memory::memory_of(session, groups.len()));
         // The archives carry their own stores: this URL only has to be one that every session knows.
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
             .with_file_groups(groups)
@@ -283,7 +301,9 @@ impl TableProvider for TarTable {
         let query = ScanQuery { projection, filters, limit };
         let mut plans = Vec::new();
         for locator in &self.locators {
-            plans.extend(self.scan_locator(session, locator, &query).await?);
+            let plan = self.scan_locator(session, locator, &query).await;
+            let plan = plan.inspect_err(|error| ScanLog::fail_wrapped(session, &locator.to_string(), error));
+            plans.extend(plan?);
         }
         match plans.len() {
             0 => {
@@ -358,8 +378,16 @@ fn scan_options(options: &TarOptions, schema: SchemaRef, locator: &Locator) -> S
         on_unreachable: options.on_unreachable.unwrap_or_default(),
         on_bad_row: options.on_bad_row.unwrap_or_default(),
         on_invalid_utf8: options.on_invalid_utf8.unwrap_or_default(),
-        fetch: if locator.store().scheme() == Scheme::File { FetchSettings::local() } else { FetchSettings::default() },
+        fetch: fetch_settings(options, locator),
     }
+}
+
+fn fetch_settings(options: &TarOptions, locator: &Locator) -> FetchSettings {
+    let settings = match locator.store().scheme() {
+        Scheme::File => FetchSettings::local(),
+        _ => FetchSettings::default(),
+    };
+    FetchSettings { retry: options.retry_policy(), ..settings }
 }
 
 fn session_config(session: &dyn Session) -> TarsqlConfig {

@@ -85,6 +85,9 @@ pub fn measure(plan: &Arc<dyn ExecutionPlan>, started: Instant, run: &mut RunRep
         run.listing.duration_secs += report.listing.duration.as_secs_f64();
         totals.merge(&report.totals());
         add_partitions(&report, started, &mut run.partitions);
+        for (kind, count) in report.skipped_by_kind() {
+            *run.skipped.entry(kind).or_default() += count;
+        }
         run.archives.extend(
             report
                 .slowest_archives()
@@ -95,10 +98,11 @@ pub fn measure(plan: &Arc<dyn ExecutionPlan>, started: Instant, run: &mut RunRep
     add_scan(&totals, run);
     run.scan.encode_secs += encode_secs(plan);
     let ended = totals.archives_finished.value() + totals.archives_skipped.value();
+    run.unfinished_archives = run.listing.files.saturating_sub(ended);
     let length = totals.length_bytes.value();
     // A scan that a LIMIT or an error ended says nothing about what it did not come to.
     run.completeness =
-        (ended == run.listing.files && length > 0).then(|| totals.tar_bytes.value() as f64 / length as f64);
+        (ended == run.listing.files && length > 0).then(|| totals.tar_bytes() as f64 / length as f64);
 }
 
 fn add_partitions(report: &ScanReport, started: Instant, partitions: &mut Vec<PartitionTime>) {

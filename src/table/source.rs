@@ -22,11 +22,14 @@ use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 
 use crate::member::MemberFormat;
+use crate::memory::{Allowance, Memory};
 use crate::report::ScanReport;
 use crate::scan::{ArchiveScan, ScanOptions, Selection};
 use crate::stats::Stats;
 use crate::store::FetchTarget;
 use crate::table::filter;
+use crate::table::memory::Claims;
+use crate::table::scan_log::StatementScans;
 
 /// Lines that are gathered for a filter at a time, however few rows a LIMIT wants: they lie beside each other. Members do
 /// not, and the next one may be far away.
@@ -46,10 +49,19 @@ pub struct TarSource {
     batch_size: usize,
     metrics: ExecutionPlanMetricsSet,
     report: Arc<ScanReport>,
+    /// Where the session looks for the report afterwards.
+    statement: Option<Arc<StatementScans>>,
+    memory: Memory,
+    claims: Option<Arc<Claims>>,
 }
 
 impl TarSource {
-    pub(super) fn new(table_schema: TableSchema, options: Arc<ScanOptions>, report: Arc<ScanReport>) -> Self {
+    pub(super) fn new(
+        table_schema: TableSchema,
+        options: Arc<ScanOptions>,
+        report: Arc<ScanReport>,
+        statement: Option<Arc<StatementScans>>,
+    ) -> Self {
         Self {
             projection: SplitProjection::unprojected(&table_schema),
             table_schema,
@@ -58,7 +70,15 @@ impl TarSource {
             batch_size: 0,
             metrics: ExecutionPlanMetricsSet::new(),
             report,
+            statement,
+            memory: Memory::default(),
+            claims: None,
         }
+    }
+
+    /// Takes what it holds from `memory`, and has its batches accounted by `claims`.
+    pub(super) fn with_memory(self, (memory, claims): (Memory, Option<Claims>)) -> Self {
+        Self { memory, claims: claims.map(Arc::new), ..self }
     }
 
     /// What the scan has done so far; shared with all clones of this source.
@@ -93,11 +113,14 @@ impl FileSource for TarSource {
         config: &FileScanConfig,
         partition: usize,
     ) -> DataFusionResult<Arc<dyn FileOpener>> {
+        self.statement.iter().for_each(StatementScans::begin);
         let opener = TarOpener {
             options: Arc::clone(&self.options),
             selection: self.selection(config.limit)?,
             report: Arc::clone(&self.report),
             partition,
+            allowance: Allowance::new(&self.memory),
+            claims: self.claims.clone(),
             counts: Arc::new(Counts::new(
                 &self.metrics,
                 partition,
@@ -194,6 +217,9 @@ struct TarOpener {
     selection: Selection,
     report: Arc<ScanReport>,
     partition: usize,
+    /// One for all of them: what the partition has for itself it keeps from one archive to the next.
+    allowance: Allowance,
+    claims: Option<Arc<Claims>>,
     counts: Arc<Counts>,
 }
 
@@ -204,11 +230,13 @@ impl FileOpener for TarOpener {
         };
         let report = Arc::clone(&self.report);
         let options = Arc::clone(&self.options);
-        let scan = ArchiveScan::new(target.clone(), options, &self.selection, report, self.partition)?;
-        let metered = Metered { scan, counts: Arc::clone(&self.counts) };
+        let allowance = self.allowance.clone();
+        let scan = ArchiveScan::new(target.clone(), options, &self.selection, report, self.partition, allowance)?;
+        let metered = Metered { scan, counts: Arc::clone(&self.counts), claims: self.claims.clone() };
         let batches = stream::try_unfold(metered, |mut metered| async move {
             let batch = metered.scan.next_batch().await?;
             metered.counts.publish();
+            batch.iter().zip(&metered.claims).for_each(|(batch, claims)| claims.claim(batch));
             Ok::<_, DataFusionError>(batch.map(|batch| (batch, metered)))
         });
         Ok(Box::pin(async move { Ok(batches.boxed()) }))
@@ -219,6 +247,7 @@ impl FileOpener for TarOpener {
 struct Metered {
     scan: ArchiveScan,
     counts: Arc<Counts>,
+    claims: Option<Arc<Claims>>,
 }
 
 impl Drop for Metered {

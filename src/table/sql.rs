@@ -1,4 +1,4 @@
-//! The doors from SQL: `read_tar(…)`, `STORED AS TAR`, `FROM 'url.tar'` and `SET tarsql.…`.
+//! The doors from SQL: `read_tar(…)`, `STORED AS TAR`, `FROM 'url.tar'`, `SET tarsql.…` and `tarsql_errors()`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -23,6 +23,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::locator::Locator;
 use crate::metrics::redact;
 use crate::store::Stores;
+use crate::table::errors::{TARSQL_ERRORS, TarsqlErrors};
+use crate::table::scan_log::ScanLog;
 use crate::table::{TableParts, TarOptions, TarTable, TarsqlConfig, planning, stores_of, text_field};
 
 /// Name of the table function.
@@ -46,7 +48,8 @@ const ARCHIVE_ENDINGS: [&str; 14] = [
     ".crate",
 ];
 
-/// Gives `ctx` tar archives: `read_tar(…)`, `CREATE EXTERNAL TABLE … STORED AS TAR` and `SET tarsql.…`.
+/// Gives `ctx` tar archives: `read_tar(…)`, `CREATE EXTERNAL TABLE … STORED AS TAR`, `SET tarsql.…`, and
+/// `tarsql_errors()`, which lists what the last statement over archives skipped, mended or found odd.
 ///
 /// ```
 /// use datafusion::prelude::SessionContext;
@@ -75,6 +78,9 @@ pub fn register(ctx: &SessionContext) -> DataFusionResult<()> {
         if config.get_extension::<Stores>().is_none() {
             config.set_extension(Arc::new(Stores::default()));
         }
+        let log = config.get_extension::<ScanLog>().unwrap_or_default();
+        config.set_extension(Arc::clone(&log));
+        state.register_udtf(TARSQL_ERRORS, Arc::new(TarsqlErrors { log }));
     }
     // Planning waits on a runtime of its own, and a connection belongs to the runtime that made it.
     let stores = Arc::new(Stores::default());

@@ -11,6 +11,7 @@ use std::mem;
 
 use super::draft::{Draft, Pending};
 use super::header::{Header, is_zero_block, until_nul};
+use super::lookalike::lookalike;
 use super::pax::{Globals, Records};
 use super::sparse::{MapReader, SparseMap, SparseState};
 use super::{BLOCK_LEN, BLOCK_SIZE, Block, Limits, Member, SIZE_MAX, Step, Trailer, padding};
@@ -33,8 +34,12 @@ pub(crate) struct Parser {
     has_header: bool,
     /// Zero blocks since the last member.
     zero_blocks: u64,
-    /// Content that the last member claims but, being no file, should not have.
-    unclaimed: u64,
+    /// Where the content ends that the last member claims but, being no file, should not have; 0 for none.
+    claimed_end: u64,
+    /// See [`Parser::header_bytes`].
+    header_bytes: u64,
+    /// See [`Parser::end_marker_bytes`].
+    end_marker_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -84,8 +89,21 @@ impl Parser {
             globals: Globals::default(),
             has_header: false,
             zero_blocks: 0,
-            unclaimed: 0,
+            claimed_end: 0,
+            header_bytes: 0,
+            end_marker_bytes: 0,
         }
+    }
+
+    /// Bytes so far of whole header blocks, of extension headers, and of what belongs to a header: sparse maps, and
+    /// content that a member of its type should not have.
+    pub(crate) fn header_bytes(&self) -> u64 {
+        self.header_bytes
+    }
+
+    /// Bytes so far of zero blocks that turned out not to be the end: members came behind them.
+    pub(crate) fn end_marker_bytes(&self) -> u64 {
+        self.end_marker_bytes
     }
 
     /// Where in the stream the next call of [`parse`](Self::parse) must go on.
@@ -121,9 +139,10 @@ impl Parser {
         let garbage_offset = match self.state {
             State::Garbage { offset } => Some(offset),
             State::Header if self.zero_blocks > 0 => (!is_zero).then_some(self.offset),
-            State::Header if end == 0 => return Err(not_tar("it is empty")),
+            State::Header if end == 0 => return Err(not_tar(&[], "it is empty")),
             State::Header if !self.has_header => {
-                return Err(not_tar(&format!("it has {partial} bytes, and a header takes {BLOCK_SIZE}")));
+                let reason = format!("it has {partial} bytes, and a header takes {BLOCK_SIZE}");
+                return Err(not_tar(&self.buffer[..self.buffered], &reason));
             }
             State::Header if self.buffered > 0 => {
                 return Err(truncated(&format!("in a header ({partial} of {BLOCK_SIZE} bytes)")).at(self.offset));
@@ -156,6 +175,7 @@ impl Parser {
                 self.body.extend_from_slice(&input[..taken]);
                 extension.left -= taken as u64;
                 self.offset += taken as u64;
+                self.header_bytes += taken as u64;
                 if extension.left == 0 {
                     self.end_extension()?;
                 }
@@ -165,6 +185,7 @@ impl Parser {
                 let taken = at_most(*left, input.len());
                 *left -= taken as u64;
                 self.offset += taken as u64;
+                self.header_bytes += taken as u64;
                 if *left == 0 {
                     self.state = State::Header;
                 }
@@ -203,7 +224,7 @@ impl Parser {
             _ if is_zero_block(block) => self.zero_block(offset),
             _ => match Header::new(block) {
                 Ok(header) => self.header(&header, offset).map_err(|error| error.at(offset)),
-                Err(reason) => self.no_header(&reason, offset),
+                Err(reason) => self.no_header(block, &reason, offset),
             },
         }
     }
@@ -213,21 +234,21 @@ impl Parser {
             return Err(Error::new(ErrorKind::Archive, format!("archive ends {MEMBERLESS}")).at(offset));
         }
         self.zero_blocks += 1;
-        self.unclaimed = 0;
         self.pending.clear();
         Ok(None)
     }
 
     /// A block that should be a header and is none.
-    fn no_header(&mut self, reason: &str, offset: u64) -> Result<Option<Box<Member>>> {
+    fn no_header(&mut self, block: &Block, reason: &str, offset: u64) -> Result<Option<Box<Member>>> {
         if !self.has_header {
             // Zeros may come first: other formats begin with them, too.
-            return Err(not_tar(reason).at(offset));
+            return Err(not_tar(block, reason).at(offset));
         }
-        if self.unclaimed > 0 {
-            let size = mem::take(&mut self.unclaimed);
-            let left = size + padding(size) - BLOCK_SIZE;
+        if offset < self.claimed_end {
+            // Zero blocks before this one were content, too, and no end.
+            let left = mem::take(&mut self.claimed_end) - self.offset;
             self.state = if left > 0 { State::Skip(left) } else { State::Header };
+            self.header_bytes += (mem::take(&mut self.zero_blocks) + 1) * BLOCK_SIZE;
             return Ok(None);
         }
         if self.zero_blocks > 0 {
@@ -243,8 +264,10 @@ impl Parser {
             self.globals.clear();
         }
         self.has_header = true;
+        self.header_bytes += BLOCK_SIZE;
+        self.end_marker_bytes += self.zero_blocks * BLOCK_SIZE;
         self.zero_blocks = 0;
-        self.unclaimed = 0;
+        self.claimed_end = 0;
         let kind = match header.typeflag() {
             b'x' | b'X' => ExtensionKind::Local,
             b'g' => ExtensionKind::Global,
@@ -299,7 +322,10 @@ impl Parser {
         let Draft { mut member, sparse, unclaimed } =
             Draft::new(header, offset, &self.pending, &self.globals, &self.limits)?;
         self.pending.clear();
-        self.unclaimed = unclaimed;
+        if unclaimed > 0 {
+            let end = self.offset.checked_add(unclaimed).and_then(|end| end.checked_next_multiple_of(BLOCK_SIZE));
+            self.claimed_end = end.unwrap_or(SIZE_MAX);
+        }
         match sparse {
             None => {}
             Some(SparseState::Known(extents)) => {
@@ -322,6 +348,7 @@ impl Parser {
         block: &Block,
         offset: u64,
     ) -> Result<Option<Box<Member>>> {
+        self.header_bytes += BLOCK_SIZE;
         match map.block(block, &mut member, &self.limits) {
             Ok(true) => self.emit(member).map(Some).map_err(|error| error.at(offset)),
             Ok(false) => {
@@ -347,8 +374,13 @@ impl Parser {
 /// Behind the last extension header.
 const MEMBERLESS: &str = "behind an extension header, before the member that it is for";
 
-fn not_tar(reason: &str) -> Error {
-    Error::new(ErrorKind::Archive, format!("not a tar archive ({reason})"))
+/// `head` is what stands where its first header should.
+fn not_tar(head: &[u8], reason: &str) -> Error {
+    let message = match lookalike(head) {
+        Some(other) => format!("not a tar archive, but {other}"),
+        None => format!("not a tar archive ({reason})"),
+    };
+    Error::new(ErrorKind::Archive, message)
 }
 
 fn truncated(place: &str) -> Error {

@@ -10,13 +10,16 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as ParsedStatement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use tarsql::metrics::{self, RunReport, UsageMeter, Written};
-use tarsql::{Incident, Stats};
+use tarsql::{Incident, ScanReport, Stats};
 
 use crate::failure::{Failure, one_line};
 use crate::session::Session;
 
 /// Lines about single incidents that are shown; the rest is counted.
 const INCIDENTS_SHOWN: usize = 10;
+
+/// Ends the lines that say how many there were of something.
+const WHERE_THE_LIST_IS: &str = "SELECT * FROM tarsql_errors() has the list";
 
 /// A statement that runs or has run.
 pub(crate) struct Run<'a> {
@@ -100,14 +103,13 @@ impl<'a> Run<'a> {
     /// One line about what `on_error` and `on_unreachable` left out; the exit status becomes 3 then.
     pub(crate) fn skipped(&self) -> Option<String> {
         let errors = self.totals()?.errors.value();
-        let (incidents, _) = self.incidents();
         let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
-        for incident in incidents.iter().filter(|incident| !incident.warning) {
-            *kinds.entry(incident.kind).or_default() += 1;
+        for (kind, count) in self.reports().iter().flat_map(|report| report.skipped_by_kind()) {
+            *kinds.entry(kind).or_default() += count;
         }
         let kinds = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
         let things = if errors == 1 { "archive or member was" } else { "archives or members were" };
-        (errors > 0).then(|| format!("{errors} {things} left out, in whole or in part ({kinds})"))
+        (errors > 0).then(|| format!("{errors} {things} left out, in whole or in part ({kinds}): {WHERE_THE_LIST_IS}"))
     }
 
     /// Lines about what was odd or left out, and about rows that `on_bad_row` dropped or mended.
@@ -117,11 +119,14 @@ impl<'a> Run<'a> {
             incidents.iter().take(INCIDENTS_SHOWN).map(|incident| one_line(&incident.message)).collect();
         let hidden = incidents.len().saturating_sub(INCIDENTS_SHOWN) as u64 + left_out;
         if hidden > 0 {
-            lines.push(format!("{hidden} more of these are not shown"));
+            lines.push(format!("{hidden} more of these are not shown: {WHERE_THE_LIST_IS}"));
         }
         if let Some(bad_rows) = self.totals().map(|totals| totals.bad_rows.value()).filter(|&bad_rows| bad_rows > 0) {
             let rows = if bad_rows == 1 { "row" } else { "rows" };
-            lines.push(format!("{bad_rows} {rows} did not fit and were dropped or mended (on_bad_row)"));
+            let were = if bad_rows == 1 { "was" } else { "were" };
+            lines.push(format!(
+                "{bad_rows} {rows} did not fit and {were} dropped or mended (on_bad_row): {WHERE_THE_LIST_IS}"
+            ));
         }
         lines
     }
@@ -129,12 +134,16 @@ impl<'a> Run<'a> {
     /// Those that the reports have kept, and how many more there were.
     fn incidents(&self) -> (Vec<Incident>, u64) {
         let (mut incidents, mut left_out) = (Vec::new(), 0);
-        for report in self.plan.as_ref().map(tarsql::reports).unwrap_or_default() {
+        for report in self.reports() {
             let (kept, more) = report.incidents();
             incidents.extend(kept);
             left_out += more;
         }
         (incidents, left_out)
+    }
+
+    fn reports(&self) -> Vec<Arc<ScanReport>> {
+        self.plan.as_ref().map(tarsql::reports).unwrap_or_default()
     }
 
     fn totals(&self) -> Option<Stats> {

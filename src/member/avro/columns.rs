@@ -91,6 +91,8 @@ impl Columns {
     pub(super) fn convert(&self, decoded: &RecordBatch, first: i64, options: &RecordOptions) -> Result<Records> {
         let rows = decoded.num_rows();
         let mut bad = vec![false; rows];
+        let mut problems = Vec::new();
+        let problems_max = options.bad_rows.room();
         let mut columns = Vec::with_capacity(self.places.len());
         for (field, &place) in self.schema.fields().iter().zip(&self.places) {
             let Some(place) = place else {
@@ -98,13 +100,16 @@ impl Columns {
                 continue;
             };
             let column = decoded.column(place);
+            let problem = |row: usize, cause: &str| {
+                let number = first.saturating_add(i64::try_from(row).unwrap_or(i64::MAX));
+                format!("record {number}: the value of column '{}' is no {}: {cause}", field.name(), field.data_type())
+            };
             let misfits = &mut |row: usize, cause: String| match options.on_bad_row {
-                OnBadRow::Fail => {
-                    let what = format!("the value of column '{}' is no {}", field.name(), field.data_type());
-                    let number = first.saturating_add(i64::try_from(row).unwrap_or(i64::MAX));
-                    Err(Error::new(ErrorKind::Record, format!("record {number}: {what}: {cause}")))
-                }
+                OnBadRow::Fail => Err(Error::new(ErrorKind::Record, problem(row, &cause))),
                 OnBadRow::Skip | OnBadRow::Null => {
+                    if !bad[row] && problems.len() < problems_max {
+                        problems.push(problem(row, &cause));
+                    }
                     bad[row] = true;
                     Ok(())
                 }
@@ -115,7 +120,7 @@ impl Columns {
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &count).map_err(internal)?;
         let row_numbers = Int64Array::from_iter_values((first..).take(rows));
         let bad_rows = bad.iter().filter(|&&bad| bad).count();
-        options.stats.bad_rows.add(bad_rows as u64);
+        options.bad_rows.add_all(bad_rows as u64, problems);
         if bad_rows == 0 || options.on_bad_row != OnBadRow::Skip {
             return Ok(Records { batch, row_numbers });
         }

@@ -116,7 +116,8 @@ impl Case {
             batch_size,
             on_bad_row: self.on_bad_row,
             on_invalid_utf8: self.on_invalid_utf8,
-            stats: Arc::clone(stats),
+            bad_rows: crate::report::BadRows::counted(Arc::clone(stats)),
+            allowance: crate::memory::Allowance::unlimited(),
         })
     }
 

@@ -154,7 +154,8 @@ mod tests {
                 batch_size: 1,
                 on_bad_row: OnBadRow::Fail,
                 on_invalid_utf8: OnInvalidUtf8::Fail,
-                stats: Arc::default(),
+                bad_rows: crate::report::BadRows::default(),
+                allowance: crate::memory::Allowance::unlimited(),
             };
             places(&names, &options).map_err(|error| error.to_string())
         };

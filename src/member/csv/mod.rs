@@ -22,11 +22,12 @@ pub(crate) use self::infer::infer;
 use self::split::{Event, RECORD_BYTES_MAX, Splitter};
 use super::column::{TextCast, Texts, Verdicts, quoted};
 use super::{RecordDecoder, RecordOptions, Records};
+use crate::batch::batch_bytes_max;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::OnBadRow;
 
-/// A batch is handed on when its fields take this many bytes, however few its rows.
-const BATCH_BYTES_MAX: usize = 16 << 20;
+/// How often fields are held while they become a batch: as texts, with the room for the next ones, and as values.
+const CAST_COPIES: usize = 3;
 
 /// How the text is to be read.
 #[derive(Debug, Clone)]
@@ -156,6 +157,10 @@ impl RecordDecoder for CsvDecoder {
     fn next_records(&mut self) -> Option<Records> {
         self.rows.finished.pop_front()
     }
+
+    fn bytes_wanted(&self, piece_bytes: usize) -> usize {
+        self.splitter.bytes_wanted() + CAST_COPIES * (self.rows.buffered + piece_bytes)
+    }
 }
 
 /// What a record has to look like.
@@ -188,6 +193,8 @@ struct Rows {
     numbers: Vec<i64>,
     /// Bytes of both.
     buffered: usize,
+    /// A batch is handed on when its fields take this many bytes, however few its rows.
+    batch_bytes_max: usize,
     /// Records so far, good or bad.
     records: i64,
     finished: VecDeque<Records>,
@@ -213,6 +220,7 @@ impl Rows {
             texts: options.projection.iter().map(|_| Texts::default()).collect(),
             numbers: Vec::new(),
             buffered: 0,
+            batch_bytes_max: batch_bytes_max(&options.allowance),
             records: 0,
             finished: VecDeque::new(),
             options,
@@ -239,7 +247,7 @@ impl Rows {
                 }
                 self.numbers.push(self.records);
                 self.buffered += size_of::<i64>();
-                if self.numbers.len() >= self.options.batch_size || self.buffered >= BATCH_BYTES_MAX {
+                if self.numbers.len() >= self.options.batch_size || self.buffered >= self.batch_bytes_max {
                     self.flush()?;
                 }
             }
@@ -247,7 +255,10 @@ impl Rows {
                 self.flush()?;
                 return Err(too_long(&format!("record {}", self.records)));
             }
-            _ if self.options.on_bad_row != OnBadRow::Fail => self.options.stats.bad_rows.add(1),
+            misfit if self.options.on_bad_row != OnBadRow::Fail => {
+                let problem = || format!("record {} {}", self.records, misfit_of(&misfit, layout.fields));
+                self.options.bad_rows.add(problem);
+            }
             misfit => {
                 let problem = misfit_of(&misfit, layout.fields);
                 // A value in an earlier record may be at fault first.
@@ -266,7 +277,7 @@ impl Rows {
         self.buffered = 0;
         let capacity = self.numbers.len();
         let numbers = mem::replace(&mut self.numbers, Vec::with_capacity(capacity));
-        let mut verdicts = Verdicts::new(&numbers, self.options.on_bad_row);
+        let mut verdicts = Verdicts::new(&numbers, self.options.on_bad_row, self.options.bad_rows.room());
         let places = self.layout.iter().flat_map(|layout| &layout.places);
         let columns = places.zip(&self.casts).zip(&mut self.texts).zip(self.projected.fields());
         let columns = columns.map(|(((place, cast), texts), field)| match place {
@@ -275,7 +286,7 @@ impl Rows {
         });
         let columns = columns.collect::<Result<_>>()?;
         let settled = verdicts.settle(columns)?;
-        self.options.stats.bad_rows.add(settled.bad_rows);
+        self.options.bad_rows.add_all(settled.bad_rows, settled.problems);
         if !settled.numbers.is_empty() {
             let rows = RecordBatchOptions::new().with_row_count(Some(settled.numbers.len()));
             let batch = RecordBatch::try_new_with_options(Arc::clone(&self.projected), settled.columns, &rows);

@@ -119,6 +119,11 @@ impl Splitter {
         self.fields_max = fields.clamp(1, FIELDS_MAX);
     }
 
+    /// Bytes that the record under way takes, and may take while its room doubles.
+    pub(super) fn bytes_wanted(&self) -> usize {
+        3 * self.scratch.len() + (self.ends.len() + self.count) * size_of::<usize>()
+    }
+
     #[cfg(test)]
     pub(super) fn limit_record_bytes(&mut self, bytes: usize) {
         self.record_bytes_max = bytes;

@@ -18,7 +18,7 @@ use arrow::json::reader::Decoder;
 use crate::batch::internal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::json::integers::{self, Misfit};
-use crate::member::json::{Documents, bad_record, rewrite};
+use crate::member::json::{Documents, bad_record, problem_of, rewrite};
 use crate::member::{RecordOptions, Records, utf8};
 use crate::policy::OnBadRow;
 
@@ -159,16 +159,16 @@ impl Rows {
     fn misfit(&self, document: &[u8], number: i64) -> Result<Option<RecordBatch>> {
         let document = self.text(document);
         let mut columns = Vec::with_capacity(self.schema.fields().len());
+        let mut problem = None;
         for (field, decoded) in self.schema.fields().iter().zip(self.decoded.fields()) {
             let strict = column(&document, decoded, field.data_type(), Misfit::Refused);
             columns.push(match (strict, self.options.on_bad_row) {
                 (Ok(column), _) => column,
-                (Err(cause), OnBadRow::Fail) => {
-                    let cause: String = cause.to_string().chars().take(QUOTED_CHARS_MAX).collect();
-                    let what = format!("the value of column '{}' is no {}: {cause}", field.name(), field.data_type());
-                    return Err(bad_record(number, &what));
-                }
-                (Err(_), OnBadRow::Skip | OnBadRow::Null) => {
+                (Err(cause), OnBadRow::Fail) => return Err(bad_record(number, &misfit_of(field, &cause))),
+                (Err(cause), OnBadRow::Skip | OnBadRow::Null) => {
+                    if self.options.bad_rows.room() > 0 {
+                        problem.get_or_insert_with(|| misfit_of(field, &cause));
+                    }
                     column(&document, decoded, field.data_type(), Misfit::Null)
                         .unwrap_or_else(|_| new_null_array(field.data_type(), 1))
                 }
@@ -180,18 +180,30 @@ impl Rows {
             (OnBadRow::Fail, Ok(batch)) => return Ok(Some(batch)),
             (OnBadRow::Fail, Err(cause)) => return Err(bad_record(number, &cause.to_string())),
             (OnBadRow::Null, Ok(batch)) => {
-                self.options.stats.bad_rows.add(1);
+                self.bad_row(number, problem, "a value does not fit");
                 return Ok(Some(batch));
             }
-            (OnBadRow::Skip, _) | (OnBadRow::Null, Err(_)) => self.options.stats.bad_rows.add(1),
+            (OnBadRow::Skip, Ok(_)) => self.bad_row(number, problem, "a value does not fit"),
+            (OnBadRow::Skip | OnBadRow::Null, Err(cause)) => self.bad_row(number, problem, &cause.to_string()),
         }
         Ok(None)
+    }
+
+    /// `problem`, where one is known, says more than `otherwise`.
+    fn bad_row(&self, number: i64, problem: Option<String>, otherwise: &str) {
+        self.options.bad_rows.add(|| problem_of(number, problem.as_deref().unwrap_or(otherwise)));
     }
 
     fn text<'a>(&self, document: &'a [u8]) -> Cow<'a, [u8]> {
         let rewritten = self.nested_as_text.then(|| rewrite::nested_as_text(document, self.schema.fields())).flatten();
         rewritten.map_or(Cow::Borrowed(document), Cow::Owned)
     }
+}
+
+/// What is wrong with a value, which `cause` may quote at any length.
+fn misfit_of(field: &FieldRef, cause: &ArrowError) -> String {
+    let cause: String = cause.to_string().chars().take(QUOTED_CHARS_MAX).collect();
+    format!("the value of column '{}' is no {}: {cause}", field.name(), field.data_type())
 }
 
 fn column_decoder(field: &FieldRef, misfit: Misfit) -> Result<Decoder, ArrowError> {

@@ -47,7 +47,8 @@ impl Case {
             batch_size,
             on_bad_row: self.on_bad_row,
             on_invalid_utf8: self.on_invalid_utf8,
-            stats: Arc::clone(&stats),
+            bad_rows: crate::report::BadRows::counted(Arc::clone(&stats)),
+            allowance: crate::memory::Allowance::unlimited(),
         };
         let expected = Arc::new(options.schema.project(&options.projection).unwrap());
         let mut decoder = JsonDecoder::new(options).unwrap();
@@ -259,7 +260,8 @@ fn a_type_that_json_has_not_is_refused() {
         batch_size: 1,
         on_bad_row: OnBadRow::Skip,
         on_invalid_utf8: OnInvalidUtf8::Fail,
-        stats: Arc::default(),
+        bad_rows: crate::report::BadRows::default(),
+        allowance: crate::memory::Allowance::unlimited(),
     };
     let error = JsonDecoder::new(options).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Schema);

@@ -4,6 +4,7 @@ use super::*;
 use crate::member::lines::LinesDecoder;
 use crate::member::{MissingColumn, RecordOptions};
 use crate::policy::OnBadRow;
+use crate::report::BadRows;
 use crate::schema::{lines_schema, members_schema};
 
 /// A file whose header has a MiB.
@@ -52,7 +53,7 @@ fn long_headers_make_short_batches() {
 #[test]
 fn lines_of_a_member_with_a_long_header_come_in_short_batches() {
     let schema = lines_schema();
-    let make_decoder: MakeDecoder = Box::new(|| {
+    let make_decoder: MakeDecoder = Box::new(|_| {
         let options = RecordOptions {
             schema: Arc::new(lines_schema().project(&[14]).unwrap()),
             projection: vec![0],
@@ -60,7 +61,8 @@ fn lines_of_a_member_with_a_long_header_come_in_short_batches() {
             batch_size: 8192,
             on_bad_row: OnBadRow::Fail,
             on_invalid_utf8: OnInvalidUtf8::Fail,
-            stats: Arc::default(),
+            bad_rows: BadRows::default(),
+            allowance: crate::memory::Allowance::unlimited(),
         };
         Ok(Box::new(LinesDecoder::new(options)?) as Box<dyn RecordDecoder>)
     });
