@@ -11,6 +11,7 @@
 pub(crate) mod builder;
 mod draft;
 mod header;
+mod lookalike;
 mod parser;
 mod pax;
 mod sparse;
@@ -103,6 +104,21 @@ impl Member {
     /// The path as text, for messages and for the `path` column.
     pub(crate) fn path_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.path)
+    }
+
+    /// Bytes that its names, pax records and sparse map take: all that has no small bound.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        let names = [&self.path, &self.uname, &self.gname, &self.linkname].map(Vec::capacity).iter().sum::<usize>();
+        let pax: usize = self.pax.iter().map(|(key, value)| key.capacity() + value.capacity()).sum();
+        (names + pax + self.sparse.as_ref().map_or(0, SparseMap::heap_bytes)) as u64
+    }
+
+    /// Whether it is the rest of a file that began in another volume, as GNU tar writes it: in its own format by a type,
+    /// in pax by a name and a record (which is global, and so stands at later members too).
+    pub(crate) fn is_continuation(&self) -> bool {
+        let is_part = || self.path_lossy().split('/').any(|name| name.starts_with("GNUFileParts"));
+        let has_offset = || self.pax.iter().any(|(key, _)| key == "GNU.volume.offset");
+        self.member_type == MemberType::Other(b'M') || has_offset() && is_part()
     }
 
     /// Zero bytes between the end of the stored content and the next block.

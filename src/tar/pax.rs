@@ -83,6 +83,10 @@ fn record(bytes: &[u8]) -> Result<(Span, usize), &'static str> {
     if equals == text.start {
         return Err("no key");
     }
+    // POSIX has keys in UTF-8. Two that are not could become one, once what is invalid in them is replaced.
+    if str::from_utf8(&bytes[text.start..equals]).is_err() {
+        return Err("a key that is not UTF-8");
+    }
     Ok((Span { key: text.start..equals, value: equals + 1..text.end }, len))
 }
 

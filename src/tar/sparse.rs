@@ -31,6 +31,11 @@ pub(crate) struct SparseMap {
 }
 
 impl SparseMap {
+    /// Bytes that its extents take.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.extents.capacity() * size_of::<Extent>()
+    }
+
     /// Checks that the extents come in order, don't overlap, lie within `size`, and are `stored_size` bytes together.
     pub(crate) fn new(mut extents: Vec<Extent>, size: u64, stored_size: u64) -> Result<Self> {
         let mut end = 0;
