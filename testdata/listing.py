@@ -52,7 +52,7 @@ def with_tarfile(tar):
         for member in reader:
             kind = TYPES.get(member.type, "other")
             mtime = decimal.Decimal(member.pax_headers.get("mtime", member.mtime))
-            extra = {key: value for key, value in member.pax_headers.items() if key not in COLUMNS and not key.startswith("GNU.sparse.")}
+            extra = {text(key): text(value) for key, value in member.pax_headers.items() if key not in COLUMNS and not key.startswith("GNU.sparse.")}
             members.append({
                 "path": text(member.name), "type": kind, "size": member.size,
                 "sha256": hashlib.sha256(reader.extractfile(member).read()).hexdigest() if kind == "file" else None,
