@@ -3,22 +3,39 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryViewBuilder, Int32Builder, Int64Builder, MapBuilder, StringBuilder, StringViewBuilder,
-    TimestampMicrosecondBuilder, UInt32Array,
+    ArrayBuilder, ArrayRef, AsArray, BinaryViewBuilder, GenericByteViewArray, Int32Builder, Int64Builder, MapBuilder,
+    RecordBatch, RecordBatchOptions, StringBuilder, StringViewBuilder, TimestampMicrosecondBuilder, UInt32Array,
 };
 use arrow::buffer::Buffer;
 use arrow::compute::take;
+use arrow::datatypes::{ByteViewType, DataType};
 use arrow::error::ArrowError;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::memory::Allowance;
 use crate::schema::HeaderColumn;
 use crate::tar::Member;
 
 /// Bytes of content and headers after which a batch is closed, however few rows it has.
 pub(crate) const BATCH_BYTES_MAX: usize = 16 << 20;
 
+/// Part of a limited memory that the batches under construction of a whole scan may take.
+const BATCHES_SHARE: u64 = 8;
+
+/// A batch of fewer bytes is not worth its overhead, whatever the limit.
+const BATCH_BYTES_MIN: u64 = 256 << 10;
+
+/// [`BATCH_BYTES_MAX`], or what is less of `allowance`'s share.
+pub(crate) fn batch_bytes_max(allowance: &Allowance) -> usize {
+    let share = allowance.share(BATCHES_SHARE, BATCH_BYTES_MIN, BATCH_BYTES_MAX as u64);
+    usize::try_from(share).unwrap_or(BATCH_BYTES_MAX)
+}
+
 /// Bytes that one cell can hold: Arrow's views and Parquet's pages count them in 31 bits.
 pub(crate) const CELL_BYTES_MAX: u64 = i32::MAX as u64;
+
+/// A number or a view, and the room that builders keep for growth.
+const CELL_OVERHEAD_BYTES: usize = 32;
 
 /// Builds the asked-for header columns, one row a member.
 pub(crate) struct HeaderBuilder {
@@ -49,6 +66,11 @@ impl HeaderBuilder {
     /// Bytes of names and pax records appended since the last `finish`: a member may have a MiB of them.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What the rows so far take, roughly.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.rows * self.columns.len() * CELL_OVERHEAD_BYTES + self.bytes
     }
 
     /// Appends the row of `member`.
@@ -147,15 +169,31 @@ impl ColumnBuilder {
 /// The content column of the member table: one cell a member.
 pub(crate) struct ContentBuilder {
     builder: BinaryViewBuilder,
+    block_bytes: usize,
     bytes: usize,
 }
 
+/// Small contents share blocks of this size.
+const SHARED_BLOCK_BYTES: usize = 1 << 20;
+
 /// Content from this size on gets a block of its own instead of a copy into a shared one.
-const OWN_BLOCK_BYTES_MIN: usize = 64 << 10;
+pub(crate) const OWN_BLOCK_BYTES_MIN: usize = 64 << 10;
 
 impl ContentBuilder {
     pub(crate) fn new() -> Self {
-        Self { builder: BinaryViewBuilder::new().with_fixed_block_size(1 << 20), bytes: 0 }
+        Self::with_blocks_of(SHARED_BLOCK_BYTES)
+    }
+
+    /// One whose small contents share blocks of `bytes`, within what is sensible.
+    pub(crate) fn with_blocks_of(bytes: usize) -> Self {
+        let block_bytes = block_bytes(bytes);
+        let builder = BinaryViewBuilder::new().with_fixed_block_size(u32::try_from(block_bytes).unwrap_or(u32::MAX));
+        Self { builder, block_bytes, bytes: 0 }
+    }
+
+    /// What the values so far take, roughly.
+    pub(crate) fn held_bytes(&self) -> usize {
+        held_bytes(self.builder.len(), self.bytes, self.block_bytes)
     }
 
     /// Bytes appended since the last `finish`.
@@ -184,6 +222,19 @@ impl ContentBuilder {
     }
 }
 
+/// A size for the blocks that small values share, where `bytes` would be good.
+pub(crate) fn block_bytes(bytes: usize) -> usize {
+    bytes.clamp(OWN_BLOCK_BYTES_MIN, SHARED_BLOCK_BYTES)
+}
+
+/// What so many views of `bytes` together take, with a shared block that is not full.
+pub(crate) fn held_bytes(values: usize, bytes: usize, block_bytes: usize) -> usize {
+    values * CELL_OVERHEAD_BYTES + bytes + if bytes > 0 { block_bytes } else { 0 }
+}
+
+/// Fewer bytes of blocks are not worth looking at the views.
+const WASTE_BYTES_MIN: usize = 256 << 10;
+
 /// The error for a value that no cell can hold.
 pub(crate) fn cell_too_large(bytes: u64) -> Error {
     Error::new(
@@ -192,6 +243,34 @@ pub(crate) fn cell_too_large(bytes: u64) -> Error {
             "{bytes} bytes don't fit one value ({CELL_BYTES_MAX} bytes at most): leave the content out of the query"
         ),
     )
+}
+
+/// `batch` without blocks of which it uses less than half: a view of a few bytes would keep a whole block, and whatever
+/// writes views to a disk or a network writes the blocks.
+pub(crate) fn compacted(batch: RecordBatch) -> Result<RecordBatch> {
+    let is_sparse = |column: &ArrayRef| match column.data_type() {
+        DataType::Utf8View => wastes_blocks(column.as_string_view()),
+        DataType::BinaryView => wastes_blocks(column.as_binary_view()),
+        _ => false,
+    };
+    if !batch.columns().iter().any(is_sparse) {
+        return Ok(batch);
+    }
+    let compact = |column: &ArrayRef| -> ArrayRef {
+        match column.data_type() {
+            DataType::Utf8View if is_sparse(column) => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView if is_sparse(column) => Arc::new(column.as_binary_view().gc()),
+            _ => Arc::clone(column),
+        }
+    };
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let columns = batch.columns().iter().map(compact).collect();
+    RecordBatch::try_new_with_options(batch.schema(), columns, &rows).map_err(internal)
+}
+
+fn wastes_blocks<T: ByteViewType>(column: &GenericByteViewArray<T>) -> bool {
+    let blocks: usize = column.data_buffers().iter().map(Buffer::capacity).sum();
+    blocks >= WASTE_BYTES_MIN && column.total_buffer_bytes_used() < blocks / 2
 }
 
 /// Repeats the only row of each column `rows` times.

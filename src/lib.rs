@@ -30,6 +30,7 @@ mod compression;
 mod error;
 mod locator;
 mod member;
+mod memory;
 pub mod metrics;
 mod policy;
 mod report;

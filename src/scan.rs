@@ -19,6 +19,7 @@ use crate::member::csv::CsvOptions;
 use crate::member::rows::MemberRows;
 use crate::member::{MemberFormat, MissingColumn};
 use crate::memory::Allowance;
+use crate::metrics::redact_url;
 use crate::policy::{OnBadRow, OnError, OnInvalidUtf8, OnUnreachable};
 use crate::report::{Incident, ScanReport};
 use crate::stats::Stats;
@@ -111,8 +112,9 @@ impl ArchiveScan {
         partition: usize,
         allowance: Allowance,
     ) -> Result<Self> {
-        let full_url: Arc<str> = target.url.as_str().into();
-        let url: Arc<str> = redacted(&full_url).into();
+        // Rows tell archives apart by their URLs, and end up in files: the query stays, its signatures don't.
+        let full_url: Arc<str> = redact_url(&target.url).into();
+        let url: Arc<str> = redacted(&target.url).into();
         let stats = Arc::clone(&report.partitions[partition].stats);
         let bad_rows =
             BadRowReport { stats: Arc::clone(&stats), report: Arc::clone(&report), archive: Arc::clone(&url) };
@@ -278,6 +280,10 @@ impl ArchiveScan {
             self.stats.members_skipped.add(1);
             return Ok(Next::Member);
         }
+        if begins_elsewhere(&self.options, &member) {
+            let error = Error::new(ErrorKind::Member, "the file begins in another volume: only its end is here");
+            return self.leave_out_member(locate(error)).map(|()| Next::Member);
+        }
         match self.rows.begin(&member) {
             Ok(true) => {
                 self.place = Some(MemberPlace { path: member.path_lossy().into_owned(), offset: member.offset });
@@ -294,7 +300,7 @@ impl ArchiveScan {
 
     /// True where `member` becomes rows.
     fn selects(&mut self, member: &Member) -> Result<bool> {
-        let selected = is_record_member(&self.options, member);
+        let selected = is_record_member(&self.options, member) || begins_elsewhere(&self.options, member);
         match &mut self.member_filter {
             Some(filter) if selected => filter.keeps(member),
             _ => Ok(selected),
@@ -408,9 +414,17 @@ pub(crate) fn with_remedy(mut error: Error, options: &ScanOptions) -> Error {
 
 /// True where `member` becomes rows of the format, filters aside: by its name, and by what it is.
 pub(crate) fn is_record_member(options: &ScanOptions, member: &Member) -> bool {
-    if options.format != MemberFormat::Members && member.member_type != MemberType::File {
-        return false;
-    }
+    let is_file = member.member_type == MemberType::File && !member.is_continuation();
+    (is_file || options.format == MemberFormat::Members) && is_named(options, member)
+}
+
+/// True where the end of a file stands in for what would become rows of the format. As a member it is a row like any
+/// other; to decode it would give wrong records, and to leave it out in silence fewer.
+fn begins_elsewhere(options: &ScanOptions, member: &Member) -> bool {
+    member.is_continuation() && options.format != MemberFormat::Members && is_named(options, member)
+}
+
+fn is_named(options: &ScanOptions, member: &Member) -> bool {
     let path = member.path_lossy();
     match &options.members {
         Some(glob) => glob.matches(&path),

@@ -4,8 +4,11 @@
 
 use bzip2::{Decompress, Error as LibraryError, Status};
 
-use super::{Frames, Place, Progress};
+use super::{Frames, Place, Progress, Room};
 use crate::error::{Error, Result};
+
+/// What a decoder of the largest blocks holds; smaller ones are rare.
+const DECODER_BYTES: u64 = 4 << 20;
 
 /// The first bytes behind the stream header: of a block, and of the trailer of an empty stream.
 const BLOCK_MAGIC: [u8; 6] = [0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
@@ -41,13 +44,16 @@ impl Streams {
 }
 
 impl Frames for Streams {
-    fn step(&mut self, place: Place, input: &[u8], output: &mut [u8]) -> Result<Progress> {
+    fn step(&mut self, place: Place, input: &[u8], output: &mut [u8], room: &mut Room) -> Result<Progress> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
         if let Part::Between = self.part {
             let zeros = if self.streams == 0 { 0 } else { input.iter().take_while(|byte| **byte == 0).count() };
             if zeros < input.len() {
+                if !room.fits(place.after(zeros), "decoder", DECODER_BYTES)? {
+                    return Ok(Progress { consumed: zeros, written: 0 });
+                }
                 self.part = Part::Stream { start: place.after(zeros).offset, decoder: Decompress::new(false) };
             }
             if zeros > 0 {

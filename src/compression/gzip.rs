@@ -5,7 +5,7 @@
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-use super::{Frames, Place, Progress};
+use super::{Frames, Place, Progress, Room};
 use crate::error::{Error, Result};
 
 /// The only method of RFC 1952.
@@ -91,7 +91,7 @@ impl Members {
 }
 
 impl Frames for Members {
-    fn step(&mut self, place: Place, input: &[u8], output: &mut [u8]) -> Result<Progress> {
+    fn step(&mut self, place: Place, input: &[u8], output: &mut [u8], _room: &mut Room) -> Result<Progress> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }

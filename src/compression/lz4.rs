@@ -8,7 +8,7 @@ use std::hash::Hasher;
 use twox_hash::XxHash32;
 
 use super::lz4_descriptor::Descriptor;
-use super::{Place, Progress};
+use super::{Place, Progress, Room};
 use crate::error::Result;
 
 const MAGIC: u32 = 0x184d_2204;
@@ -31,7 +31,6 @@ const BLOCK_IS_PLAIN: u32 = 1 << 31;
 pub(super) struct Frames {
     part: Part,
     frames: u64,
-    memory_bytes_max: u64,
     /// Of the frame that is being read.
     frame: Frame,
     /// The part that is being read, until it is whole. Grows with the bytes that arrive, never ahead of them.
@@ -63,6 +62,12 @@ enum Part {
     Descriptor {
         start: [u8; Descriptor::START_LEN],
     },
+    /// A frame whose blocks want as much room, from its beginning; `legacy` ones have headers of their own.
+    Room {
+        start: Place,
+        block_len_max: usize,
+        legacy: bool,
+    },
     BlockLength,
     Block {
         length: usize,
@@ -81,7 +86,7 @@ impl Part {
         match self {
             Self::Magic | Self::SkippableLength | Self::BlockLength | Self::ContentChecksum => 4,
             Self::LegacyBlockLength => 4,
-            Self::Skippable { .. } => 0,
+            Self::Skippable { .. } | Self::Room { .. } => 0,
             Self::DescriptorStart => Descriptor::START_LEN,
             Self::Descriptor { start } => Descriptor::rest_len(start),
             Self::LegacyBlock { length } => length,
@@ -91,11 +96,10 @@ impl Part {
 }
 
 impl Frames {
-    pub(super) fn new(memory_bytes_max: u64) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             part: Part::Magic,
             frames: 0,
-            memory_bytes_max,
             frame: Frame::default(),
             gathered: Vec::new(),
             window: Vec::new(),
@@ -109,16 +113,16 @@ impl Frames {
         match self.part {
             Part::Magic => self.read_magic(place, number(bytes)),
             Part::SkippableLength => Ok(self.skip(number(bytes))),
-            Part::Skippable { .. } => Ok(self.part),
+            Part::Skippable { .. } | Part::Room { .. } => Ok(self.part),
             Part::DescriptorStart => {
                 let start = *bytes.first_chunk().expect("as many as `Part::length` says");
                 Ok(Part::Descriptor { start })
             }
             Part::Descriptor { start } => {
                 let descriptor = Descriptor::read(place, start, bytes)?;
-                self.make_room(place, descriptor.block_len_max)?;
+                let block_len_max = descriptor.block_len_max;
                 self.frame = Frame { descriptor, ..Frame::default() };
-                Ok(Part::BlockLength)
+                Ok(Part::Room { start: place, block_len_max, legacy: false })
             }
             Part::BlockLength => self.read_block_length(place, number(bytes)),
             Part::Block { length, is_plain } => {
@@ -144,9 +148,8 @@ impl Frames {
         match magic {
             MAGIC => Ok(Part::DescriptorStart),
             MAGIC_LEGACY => {
-                self.make_room(place, LEGACY_BLOCK_LEN_MAX)?;
                 self.frame = Frame::default();
-                Ok(Part::LegacyBlockLength)
+                Ok(Part::Room { start: place, block_len_max: LEGACY_BLOCK_LEN_MAX, legacy: true })
             }
             magic if magic & !0xf == MAGIC_SKIPPABLE => Ok(Part::SkippableLength),
             _ => Err(place.no_magic()),
@@ -162,16 +165,16 @@ impl Frames {
         Part::Magic
     }
 
-    fn make_room(&mut self, place: Place, block_len_max: usize) -> Result<()> {
+    /// Makes room for the blocks of a frame; false where there is none.
+    fn make_room(&mut self, place: Place, block_len_max: usize, room: &mut Room) -> Result<bool> {
         // The window, and the gathered block at its longest.
-        let needed = (HISTORY_LEN + block_len_max + block_len_max) as u64;
-        if needed > self.memory_bytes_max {
-            return Err(place.over_limit("frame", Some(needed), self.memory_bytes_max));
+        let fits = room.fits(place, "frame", (HISTORY_LEN + block_len_max + block_len_max) as u64)?;
+        if fits {
+            self.window.resize(HISTORY_LEN + block_len_max, 0);
+            self.pending = HISTORY_LEN..HISTORY_LEN;
+            self.history = 0;
         }
-        self.window.resize(HISTORY_LEN + block_len_max, 0);
-        self.pending = HISTORY_LEN..HISTORY_LEN;
-        self.history = 0;
-        Ok(())
+        Ok(fits)
     }
 
     fn read_block_length(&mut self, place: Place, word: u32) -> Result<Part> {
@@ -259,11 +262,17 @@ impl Frames {
 }
 
 impl super::Frames for Frames {
-    fn step(&mut self, place: Place, input: &[u8], output: &mut [u8]) -> Result<Progress> {
+    fn step(&mut self, place: Place, input: &[u8], output: &mut [u8], room: &mut Room) -> Result<Progress> {
         if !self.pending.is_empty() {
             let written = super::copy_some(&self.window[self.pending.clone()], output);
             self.pending.start += written;
             return Ok(Progress { consumed: 0, written });
+        }
+        if let Part::Room { start, block_len_max, legacy } = self.part {
+            if !self.make_room(start, block_len_max, room)? {
+                return Ok(Progress::default());
+            }
+            self.part = if legacy { Part::LegacyBlockLength } else { Part::BlockLength };
         }
         if let Part::Skippable { left } = self.part {
             let skipped = u32::try_from(input.len()).map_or(left, |length| left.min(length));

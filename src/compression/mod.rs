@@ -12,15 +12,22 @@ mod bzip2;
 mod gzip;
 mod lz4;
 mod lz4_descriptor;
+mod room;
 mod xz;
 mod zstd;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use bytes::{Buf, Bytes};
 
+pub(crate) use self::room::Wanted;
+
+use self::room::Room;
 use crate::error::{Error, ErrorKind, Result};
+
+/// What every decompressor may take without asking: gzip's window, and the few structures that others begin with.
+pub(crate) const UNASKED_BYTES: u64 = 256 << 10;
 
 /// How bytes are compressed.
 ///
@@ -165,6 +172,11 @@ trait Decompressor: Send {
     /// As [`Decompressor::decompress`]; also [`ErrorKind::Compression`] if the stream is cut. No bytes at all are a cut
     /// stream: whoever made a decompressor has seen a magic.
     fn finish(&mut self, output: &mut [u8]) -> Result<usize>;
+
+    /// What it holds memory in, if it holds any.
+    fn room(&mut self) -> Option<&mut Room> {
+        None
+    }
 }
 
 /// A decompressor for a stream of that compression; [`Compression::None`] copies.
@@ -175,13 +187,14 @@ trait Decompressor: Send {
 /// # Errors
 /// [`ErrorKind::Limit`] if a library can't set its decoder up.
 fn decompressor(compression: Compression, memory_bytes_max: u64) -> Result<Box<dyn Decompressor>> {
+    let room = Room::new(memory_bytes_max);
     Ok(match compression {
         Compression::None => Box::new(Copy),
-        Compression::Gzip => Box::new(Driver::new(compression, gzip::Members::new())),
-        Compression::Zstd => Box::new(Driver::new(compression, zstd::Frames::new(memory_bytes_max)?)),
-        Compression::Bzip2 => Box::new(Driver::new(compression, bzip2::Streams::new())),
-        Compression::Xz => Box::new(Driver::new(compression, xz::Streams::new(memory_bytes_max))),
-        Compression::Lz4 => Box::new(Driver::new(compression, lz4::Frames::new(memory_bytes_max))),
+        Compression::Gzip => Box::new(Driver::new(compression, gzip::Members::new(), room)),
+        Compression::Zstd => Box::new(Driver::new(compression, zstd::Frames::new(memory_bytes_max)?, room)),
+        Compression::Bzip2 => Box::new(Driver::new(compression, bzip2::Streams::new(), room)),
+        Compression::Xz => Box::new(Driver::new(compression, xz::Streams::new(memory_bytes_max), room)),
+        Compression::Lz4 => Box::new(Driver::new(compression, lz4::Frames::new(), room)),
     })
 }
 
@@ -199,6 +212,27 @@ impl Inflater {
     pub(crate) fn new(compression: Compression, memory_bytes_max: u64) -> Result<Self> {
         let decompressor = decompressor(compression, memory_bytes_max)?;
         Ok(Self { decompressor, input: Bytes::new(), input_ended: false, error: None })
+    }
+
+    /// Makes it ask for all but a little memory: see [`Inflater::wanted`].
+    #[must_use]
+    pub(crate) fn asking(mut self) -> Self {
+        if let Some(room) = self.decompressor.room() {
+            room.ask_beyond(UNASKED_BYTES);
+        }
+        self
+    }
+
+    /// The memory without which [`fill`](Self::fill) brings nothing.
+    pub(crate) fn wanted(&mut self) -> Option<Wanted> {
+        self.decompressor.room()?.wanted()
+    }
+
+    /// Says that it may hold `bytes` now.
+    pub(crate) fn allow(&mut self, bytes: u64) {
+        if let Some(room) = self.decompressor.room() {
+            room.allow(bytes);
+        }
     }
 
     /// Whether all that was pushed is read, and more may come.
@@ -231,7 +265,7 @@ impl Inflater {
                 true => break,
             };
             match step {
-                Ok(step) if step.is_none() && self.input.is_empty() => break,
+                Ok(step) if step.is_none() && (self.input.is_empty() || self.wanted().is_some()) => break,
                 Ok(step) if step.is_none() => {
                     // To stop here in silence would lose what is left.
                     self.error = Some(Error::new(ErrorKind::Compression, "the decompressor makes no progress"));
@@ -277,8 +311,8 @@ fn copy_some(from: &[u8], to: &mut [u8]) -> usize {
 /// A format whose streams are members (frames, streams) in a row.
 trait Frames: Send {
     /// Moves through one part of the stream at most, from `place` on. No progress means that it needs more input, or
-    /// more room. An error waits for the next step if this one wrote something.
-    fn step(&mut self, place: Place, input: &[u8], output: &mut [u8]) -> Result<Progress>;
+    /// more of one of the rooms. An error waits for the next step if this one wrote something.
+    fn step(&mut self, place: Place, input: &[u8], output: &mut [u8], room: &mut Room) -> Result<Progress>;
 
     /// Whether the stream may end here: one member or more was read, and none is begun.
     fn is_complete(&self) -> bool;
@@ -288,14 +322,15 @@ trait Frames: Send {
 struct Driver<F> {
     place: Place,
     frames: F,
+    room: Room,
     /// What came behind the bytes that were given out last: how far a damaged stream can be read must not depend on how
     /// its bytes arrive.
     fault: Option<Error>,
 }
 
 impl<F: Frames> Driver<F> {
-    fn new(compression: Compression, frames: F) -> Self {
-        Self { place: Place { compression, offset: 0 }, frames, fault: None }
+    fn new(compression: Compression, frames: F, room: Room) -> Self {
+        Self { place: Place { compression, offset: 0 }, frames, room, fault: None }
     }
 
     fn run(&mut self, input: &[u8], output: &mut [u8]) -> Result<Progress> {
@@ -305,7 +340,8 @@ impl<F: Frames> Driver<F> {
         let mut sum = Progress::default();
         // Ends: each round moves a byte or changes nothing, and both slices are finite.
         while sum.written < output.len() {
-            let step = match self.frames.step(self.place, &input[sum.consumed..], &mut output[sum.written..]) {
+            let (rest, free) = (&input[sum.consumed..], &mut output[sum.written..]);
+            let step = match self.frames.step(self.place, rest, free, &mut self.room) {
                 Ok(step) => step,
                 Err(fault) if sum.is_none() => return Err(fault),
                 Err(fault) => {
@@ -331,15 +367,19 @@ impl<F: Frames> Decompressor for Driver<F> {
 
     fn finish(&mut self, output: &mut [u8]) -> Result<usize> {
         let written = self.run(&[], output)?.written;
-        if written == 0 && !self.frames.is_complete() {
+        if written == 0 && self.room.wanted().is_none() && !self.frames.is_complete() {
             return Err(self.place.truncated());
         }
         Ok(written)
     }
+
+    fn room(&mut self) -> Option<&mut Room> {
+        Some(&mut self.room)
+    }
 }
 
 /// Which compressed stream, and which byte of it: what every error here has to say.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     compression: Compression,
     offset: u64,

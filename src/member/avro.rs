@@ -39,6 +39,9 @@ use crate::policy::OnInvalidUtf8;
 /// Blocks are joined up to so many bytes.
 const JOINED_BYTES: usize = 1 << 20;
 
+/// How often blocks are held while they become batches: decompressed, decoded, and converted to the columns' types.
+const DECODED_COPIES: usize = 3;
+
 /// The columns of the container whose beginning `sample` is, all of which may be NULL.
 ///
 /// # Errors
@@ -256,6 +259,17 @@ impl RecordDecoder for AvroDecoder {
 
     fn next_records(&mut self) -> Option<Records> {
         self.ready.pop_front().or_else(|| self.count())
+    }
+
+    fn bytes_wanted(&self, piece_bytes: usize) -> usize {
+        let (held, room) = (self.pending.len() + piece_bytes, self.pending.capacity());
+        let moved = if held > room { (2 * room).max(held) } else { 0 };
+        let blocks = self.open.as_ref().map_or(0, |open| open.blocks.bytes.capacity());
+        room + moved + DECODED_COPIES * (held + blocks)
+    }
+
+    fn what_grows(&self) -> &'static str {
+        "an Avro block of the member"
     }
 }
 

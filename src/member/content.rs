@@ -3,18 +3,18 @@
 //! A member such as `states.csv.gz` is told by its magic bytes, not by its name, and decompressed on the way.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use crate::archive::DECOMPRESSOR_BYTES_MAX;
-use crate::compression::{Compression, Inflater};
+use crate::archive::Inflation;
+use crate::compression::Compression;
 use crate::error::Result;
+use crate::memory::{Allowance, Shortage};
 use crate::stats::Stats;
 
 /// Bytes that a decoder is fed at a time: large enough to be fast, small enough that the batches which one piece
 /// turns into stay few.
-const PIECE_BYTES_MAX: usize = 256 << 10;
+pub(crate) const PIECE_BYTES_MAX: usize = 256 << 10;
 
 /// Pushed in as it comes from the archive, pulled out decompressed.
 pub(crate) struct MemberContent {
@@ -22,18 +22,34 @@ pub(crate) struct MemberContent {
     input: Bytes,
     input_ended: bool,
     stats: Arc<Stats>,
+    allowance: Allowance,
 }
 
 enum State {
     /// The first bytes, too few to tell the compression yet.
     Head(Vec<u8>),
     Plain,
-    Compressed(Inflater),
+    Compressed(Inflation),
 }
 
 impl MemberContent {
     pub(crate) fn new(stats: Arc<Stats>) -> Self {
-        Self { state: State::Head(Vec::new()), input: Bytes::new(), input_ended: false, stats }
+        let allowance = Allowance::unlimited();
+        Self { state: State::Head(Vec::new()), input: Bytes::new(), input_ended: false, stats, allowance }
+    }
+
+    /// Takes the memory of the decompressor from `allowance`.
+    #[must_use]
+    pub(crate) fn within(self, allowance: &Allowance) -> Self {
+        Self { allowance: allowance.clone(), ..self }
+    }
+
+    /// The memory without which `pull` brings nothing more.
+    pub(crate) fn shortage(&mut self) -> Option<Shortage<'_>> {
+        match &mut self.state {
+            State::Compressed(inflation) => inflation.shortage(),
+            State::Head(_) | State::Plain => None,
+        }
     }
 
     /// Gives the next piece of stored content. Only when `pull` has returned `None`.
@@ -86,34 +102,25 @@ impl MemberContent {
     fn set(&mut self, compression: Compression) -> Result<()> {
         self.state = match compression {
             Compression::None => State::Plain,
-            compression => State::Compressed(Inflater::new(compression, DECOMPRESSOR_BYTES_MAX)?),
+            compression => State::Compressed(Inflation::new(compression, &self.allowance)?),
         };
         Ok(())
     }
 
     fn inflate(&mut self) -> Result<Option<Bytes>> {
-        let State::Compressed(inflater) = &mut self.state else { return Ok(None) };
-        let mut block = BytesMut::new();
+        let State::Compressed(inflation) = &mut self.state else { return Ok(None) };
         loop {
-            if inflater.wants_input() {
+            if inflation.wants_input() {
                 match (self.input.is_empty(), self.input_ended) {
-                    (false, _) => inflater.push(std::mem::take(&mut self.input)),
-                    (true, true) => inflater.end(),
+                    (false, _) => inflation.push(std::mem::take(&mut self.input)),
+                    (true, true) => inflation.end(),
                     (true, false) => return Ok(None),
                 }
             }
-            let start = Instant::now();
-            if block.is_empty() {
-                block = BytesMut::zeroed(PIECE_BYTES_MAX);
+            if let Some(block) = inflation.next_block(PIECE_BYTES_MAX, &self.stats)? {
+                return Ok(Some(block));
             }
-            let written = inflater.fill(&mut block)?;
-            self.stats.decompress_nanos.add_elapsed(start);
-            if written > 0 {
-                self.stats.bytes_decompressed.add(written as u64);
-                block.truncate(written);
-                return Ok(Some(block.freeze()));
-            }
-            if !inflater.wants_input() {
+            if inflation.shortage().is_some() || !inflation.wants_input() {
                 return Ok(None);
             }
         }

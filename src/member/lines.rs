@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringViewBuilder};
 use arrow::datatypes::SchemaRef;
 
-use crate::batch::{BATCH_BYTES_MAX, internal};
+use crate::batch::{batch_bytes_max, block_bytes, held_bytes, internal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::{RecordDecoder, RecordOptions, Records, utf8};
 
@@ -22,6 +22,8 @@ pub(crate) struct LinesDecoder {
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
     lines: StringViewBuilder,
+    block_bytes: usize,
+    batch_bytes_max: usize,
     bytes: usize,
     rows: usize,
     /// Lines given out in batches so far.
@@ -33,11 +35,16 @@ impl LinesDecoder {
     /// `options.schema` has the one text column.
     pub(crate) fn new(options: RecordOptions) -> Result<Self> {
         let schema = Arc::new(options.schema.project(&options.projection).map_err(internal)?);
+        let batch_bytes_max = batch_bytes_max(&options.allowance);
+        let block_bytes = block_bytes(batch_bytes_max / 4);
+        let blocks_of = u32::try_from(block_bytes).unwrap_or(u32::MAX);
         Ok(Self {
             options,
             schema,
             partial: Vec::new(),
-            lines: StringViewBuilder::new().with_fixed_block_size(1 << 20),
+            lines: StringViewBuilder::new().with_fixed_block_size(blocks_of),
+            block_bytes,
+            batch_bytes_max,
             bytes: 0,
             rows: 0,
             emitted: 0,
@@ -55,7 +62,7 @@ impl LinesDecoder {
             self.lines.append_option(text);
         }
         self.rows += 1;
-        if self.rows >= self.options.batch_size || self.bytes >= BATCH_BYTES_MAX {
+        if self.rows >= self.options.batch_size || self.bytes >= self.batch_bytes_max {
             self.emit()?;
         }
         Ok(())
@@ -116,5 +123,16 @@ impl RecordDecoder for LinesDecoder {
 
     fn next_records(&mut self) -> Option<Records> {
         self.ready.pop_front()
+    }
+
+    fn bytes_wanted(&self, piece_bytes: usize) -> usize {
+        let (held, room) = (self.partial.len() + piece_bytes, self.partial.capacity());
+        // Its room doubles, and while it moves both are there; the whole line is copied once.
+        let moved = if held > room { (2 * room).max(held) } else { 0 };
+        room + moved + held + held_bytes(self.rows, self.bytes, self.block_bytes) + piece_bytes
+    }
+
+    fn what_grows(&self) -> &'static str {
+        "a line of the member"
     }
 }

@@ -27,6 +27,7 @@ use super::http::UNKNOWN_SIZE;
 use super::retry::RetryPolicy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::redacted;
+use crate::memory::{Allowance, Reservation, accounted};
 use crate::stats::Stats;
 
 mod range;
@@ -45,6 +46,12 @@ const PREFETCH_BYTES_ALL: u64 = 128 << 20;
 
 /// What each of them may have at least, or it would wait for every range.
 const PREFETCH_BYTES_MIN: u64 = 2 << 20;
+
+/// Part of a limited memory that all readers of a scan together may read ahead into.
+const PREFETCH_SHARE: u64 = 4;
+
+/// What a range shrinks to where memory is scarce, before it is taken anyway: without it nothing goes on.
+const RANGE_BYTES_MIN: u64 = 64 << 10;
 
 /// The object to read.
 #[derive(Clone)]
@@ -76,8 +83,6 @@ pub(crate) struct FetchSettings {
     pub prefetch_bytes: u64,
     /// A skip of fewer bytes is read through, since a request of its own would take longer.
     pub hop_bytes_min: u64,
-    /// A response that brings nothing for so long is given up, and the range resumed.
-    pub stall_timeout_ms: u64,
     /// How often and how long a range is repeated.
     pub retry: RetryPolicy,
     /// Where requests run; by default on the runtime that reads.
@@ -92,7 +97,6 @@ impl Default for FetchSettings {
             range_bytes: 8 << 20,
             prefetch_bytes: 32 << 20,
             hop_bytes_min: 1 << 20,
-            stall_timeout_ms: 30_000,
             retry: RetryPolicy::default(),
             runtime: None,
         }
@@ -118,6 +122,7 @@ pub(crate) struct ObjectReader {
     source: Source,
     /// Of the next byte that is returned.
     position: u64,
+    allowance: Allowance,
 }
 
 /// Where pieces come from.
@@ -135,9 +140,30 @@ impl ObjectReader {
             *bytes = (*bytes).max(1);
         }
         target.size = target.size.filter(|size| *size != UNKNOWN_SIZE);
-        let window = Window::new(target.size, &settings);
+        let window = Window::new(target.size, &settings, Allowance::unlimited());
         let object = Arc::new(Object::new(target, settings, stats));
-        Self { object, source: Source::Ranges(window), position: 0 }
+        Self { object, source: Source::Ranges(window), position: 0, allowance: Allowance::unlimited() }
+    }
+
+    /// A reader that holds no more than `allowance` lets it. What it reads is accounted until its last slice is gone.
+    pub(crate) fn within(
+        allowance: Allowance,
+        target: FetchTarget,
+        mut settings: FetchSettings,
+        stats: Arc<Stats>,
+    ) -> Self {
+        let least = settings.first_range_bytes;
+        settings.prefetch_bytes = allowance.share(PREFETCH_SHARE, least, settings.prefetch_bytes);
+        let mut reader = Self::new(target, settings, stats);
+        if let Source::Ranges(window) = &mut reader.source {
+            window.allowance = allowance.clone();
+        }
+        Self { allowance, ..reader }
+    }
+
+    /// What it takes memory from.
+    pub(crate) fn allowance(&self) -> &Allowance {
+        &self.allowance
     }
 
     /// Offset of the next byte that [`next`](Self::next) returns. A skip past the end is not noticed before that.
@@ -176,7 +202,7 @@ impl ObjectReader {
                 Source::Ranges(window) => match window.next(&self.object, self.position).await {
                     Ok(piece) => piece,
                     Err(failure) if !window.is_answered && range::no_ranges(&failure.error) => {
-                        self.source = Source::Sequence(Sequence::start(Arc::clone(&self.object)));
+                        self.source = Source::Sequence(Sequence::start(Arc::clone(&self.object), &self.allowance));
                         continue;
                     }
                     Err(failure) => return Err(describe(&failure, &self.object.target.url)),
@@ -235,6 +261,7 @@ struct Window {
     is_answered: bool,
     /// Nothing is read ahead before a second piece is asked for: the first may be all that is wanted.
     is_cold: bool,
+    allowance: Allowance,
 }
 
 /// One range under way. Dropping it cancels the request.
@@ -242,6 +269,7 @@ struct Fetch {
     range: Range<u64>,
     arrived: Arc<AtomicU64>,
     task: JoinHandle<Result<Bytes, RetryFailure>>,
+    memory: Reservation,
 }
 
 impl Drop for Fetch {
@@ -257,7 +285,7 @@ impl Fetch {
 }
 
 impl Window {
-    fn new(size: Option<u64>, settings: &FetchSettings) -> Self {
+    fn new(size: Option<u64>, settings: &FetchSettings, allowance: Allowance) -> Self {
         Self {
             size,
             ahead: VecDeque::new(),
@@ -266,6 +294,7 @@ impl Window {
             window_bytes: settings.first_range_bytes.min(settings.prefetch_bytes),
             is_answered: false,
             is_cold: true,
+            allowance,
         }
     }
 
@@ -282,9 +311,9 @@ impl Window {
             Ok(fetched) => fetched,
             Err(error) => Err(RetryFailure { error: error.into(), attempts: 1, elapsed: Default::default() }),
         };
-        let range = front.range.clone();
+        let (range, memory) = (front.range.clone(), std::mem::take(&mut front.memory));
         self.ahead.pop_front();
-        let bytes = fetched?;
+        let bytes = accounted(fetched?, memory);
         self.is_answered = true;
         if self.size.is_none() {
             // The first range of an object of unknown length may be the whole object.
@@ -313,11 +342,28 @@ impl Window {
             if under_way > 0 && under_way + len > self.window_bytes {
                 return;
             }
+            let Some((len, memory)) = self.reserve(len) else { return };
             let (range, arrived) = (start..start + len, Arc::new(AtomicU64::new(0)));
             let fetch = Arc::clone(object).fetch(range.clone(), Arc::clone(&arrived));
-            self.ahead.push_back(Fetch { range, arrived, task: object.spawn(fetch) });
+            self.ahead.push_back(Fetch { range, arrived, task: object.spawn(fetch), memory });
             self.next_start = start + len;
         }
+    }
+
+    /// Memory for a range of `len` bytes, or of fewer where there is less; `None` where others are under way already.
+    fn reserve(&self, mut len: u64) -> Option<(u64, Reservation)> {
+        let mut memory = self.allowance.reservation();
+        while !memory.try_soft(len) {
+            if !self.ahead.is_empty() {
+                return None;
+            }
+            if len <= RANGE_BYTES_MIN {
+                memory.force(len);
+                break;
+            }
+            len = (len / 2).max(RANGE_BYTES_MIN);
+        }
+        Some((len, memory))
     }
 
     /// Goes on at `target`, keeping what is under way there and dropping what is before it.

@@ -11,13 +11,14 @@ use crate::locator::redacted;
 use crate::member::content::MemberContent;
 use crate::member::unite::unite;
 use crate::member::{MemberFormat, avro, csv, json};
+use crate::memory::{Allowance, Memory};
 use crate::policy::{OnError, OnUnreachable};
 use crate::scan::{ScanOptions, is_record_member, with_remedy};
 use crate::stats::Stats;
 use crate::store::{FetchTarget, ObjectReader};
 
 /// Archives that inference looks into.
-const ARCHIVES_MAX: usize = 8;
+pub(super) const ARCHIVES_MAX: usize = 8;
 
 /// Bytes of a member that inference looks at, however few records they hold.
 const SAMPLE_BYTES_MAX: usize = 4 << 20;
@@ -33,8 +34,13 @@ struct Sample {
 ///
 /// # Errors
 /// No archive has a matching member, a sample can't be read, or holds no schema.
-pub(super) async fn infer(archives: &[FetchTarget], options: &ScanOptions, records_max: usize) -> Result<Schema> {
-    let looks = archives.iter().take(ARCHIVES_MAX).cloned().map(|target| look(target, options, records_max));
+pub(super) async fn infer(
+    archives: &[FetchTarget],
+    options: &ScanOptions,
+    records_max: usize,
+    memory: &Memory,
+) -> Result<Schema> {
+    let looks = archives.iter().take(ARCHIVES_MAX).cloned().map(|target| look(target, options, records_max, memory));
     let schemas: Vec<Option<Schema>> = stream::iter(looks).buffered(ARCHIVES_MAX).try_collect().await?;
     let schemas: Vec<Schema> = schemas.into_iter().flatten().collect();
     if schemas.is_empty() {
@@ -50,9 +56,14 @@ pub(super) async fn infer(archives: &[FetchTarget], options: &ScanOptions, recor
 }
 
 /// The schema of the first matching member of one archive; `None` where there is none, or a policy skips the archive.
-async fn look(target: FetchTarget, options: &ScanOptions, records_max: usize) -> Result<Option<Schema>> {
+async fn look(
+    target: FetchTarget,
+    options: &ScanOptions,
+    records_max: usize,
+    memory: &Memory,
+) -> Result<Option<Schema>> {
     let url = redacted(&target.url);
-    let error = match sample(target, options, records_max).await {
+    let error = match sample(target, options, records_max, memory).await {
         Ok(None) => return Ok(None),
         Ok(Some((path, sample))) => match schema_of(&sample, options, records_max) {
             Ok(schema) => return Ok(Some(schema)),
@@ -69,17 +80,24 @@ async fn look(target: FetchTarget, options: &ScanOptions, records_max: usize) ->
     if skipped { Ok(None) } else { Err(error) }
 }
 
-async fn sample(target: FetchTarget, options: &ScanOptions, records_max: usize) -> Result<Option<(String, Sample)>> {
+async fn sample(
+    target: FetchTarget,
+    options: &ScanOptions,
+    records_max: usize,
+    memory: &Memory,
+) -> Result<Option<(String, Sample)>> {
     let stats = Arc::new(Stats::default());
     let url: Arc<str> = redacted(&target.url).into();
-    let reader = ObjectReader::new(target, options.fetch.clone(), Arc::clone(&stats));
+    let allowance = Allowance::new(memory);
+    allowance.settle().await.map_err(|error| error.in_archive(url.as_ref()))?;
+    let reader = ObjectReader::within(allowance.clone(), target, options.fetch.clone(), Arc::clone(&stats));
     let mut archive = ArchiveReader::open(url, reader, options.archive_compression, Arc::clone(&stats)).await?;
     loop {
         let NextMember::Member(member) = archive.next_member().await? else { return Ok(None) };
         if !is_record_member(options, &member) {
             continue;
         }
-        let mut content = MemberContent::new(stats);
+        let mut content = MemberContent::new(stats).within(&allowance);
         let sample = read(&mut archive, &mut content, options, records_max).await;
         let sample = sample.map_err(|error| archive.locate(error))?;
         return Ok(Some((member.path_lossy().into_owned(), sample)));
@@ -100,6 +118,10 @@ async fn read(
             if bytes.len() >= SAMPLE_BYTES_MAX || is_enough(&bytes, options, records_max) {
                 return Ok(Sample { bytes, complete: false });
             }
+        }
+        if let Some(shortage) = content.shortage() {
+            shortage.settle().await?;
+            continue;
         }
         if ended {
             return Ok(Sample { bytes, complete: true });

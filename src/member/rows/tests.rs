@@ -3,9 +3,10 @@
 use super::*;
 use crate::member::lines::LinesDecoder;
 use crate::member::{MissingColumn, RecordOptions};
-use crate::policy::OnBadRow;
+use crate::policy::{OnBadRow, OnInvalidUtf8};
 use crate::report::BadRows;
 use crate::schema::{lines_schema, members_schema};
+use crate::tar::MemberType;
 
 /// A file whose header has a MiB.
 fn member() -> Member {
@@ -62,7 +63,7 @@ fn lines_of_a_member_with_a_long_header_come_in_short_batches() {
             on_bad_row: OnBadRow::Fail,
             on_invalid_utf8: OnInvalidUtf8::Fail,
             bad_rows: BadRows::default(),
-            allowance: crate::memory::Allowance::unlimited(),
+            allowance: Allowance::unlimited(),
         };
         Ok(Box::new(LinesDecoder::new(options)?) as Box<dyn RecordDecoder>)
     });

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -14,8 +13,9 @@ use super::range::Object;
 use super::{Piece, UNKNOWN_SIZE, describe, fault, len_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::redacted;
-use crate::store::fault::RetryFailure;
-use crate::store::retry::{Backoff, within};
+use crate::memory::{Allowance, Reservation};
+use crate::store::fault::describe_once;
+use crate::store::retry::{Backoff, Pace};
 
 /// Small chunks are gathered to pieces of this size.
 const PIECE_BYTES: usize = 256 << 10;
@@ -25,6 +25,8 @@ pub(super) struct Sequence {
     pieces: mpsc::Receiver<Result<Piece>>,
     task: JoinHandle<()>,
     end: Option<u64>,
+    /// Of the pieces that wait.
+    _memory: Reservation,
 }
 
 impl Drop for Sequence {
@@ -34,9 +36,13 @@ impl Drop for Sequence {
 }
 
 impl Sequence {
-    pub(super) fn start(object: Arc<Object>) -> Self {
+    pub(super) fn start(object: Arc<Object>, allowance: &Allowance) -> Self {
         let piece_bytes = u64::try_from(PIECE_BYTES).unwrap_or(u64::MAX);
-        let waiting_max = usize::try_from(object.settings.prefetch_bytes / piece_bytes).unwrap_or(usize::MAX);
+        let (mut memory, mut waiting_bytes) = (allowance.reservation(), object.settings.prefetch_bytes);
+        while waiting_bytes > piece_bytes && !memory.try_soft(waiting_bytes) {
+            waiting_bytes /= 2;
+        }
+        let waiting_max = usize::try_from(waiting_bytes / piece_bytes).unwrap_or(usize::MAX);
         let (sender, pieces) = mpsc::channel(waiting_max.clamp(1, 1024));
         let task = object.spawn({
             let object = Arc::clone(&object);
@@ -49,7 +55,7 @@ impl Sequence {
                 let _ = sender.send(last).await;
             }
         });
-        Self { pieces, task, end: None }
+        Self { pieces, task, end: None, _memory: memory }
     }
 
     pub(super) async fn next(&mut self) -> Result<Piece> {
@@ -70,7 +76,7 @@ impl Sequence {
 /// Reads all of the object, and returns its length.
 async fn read(object: &Object, sender: &mpsc::Sender<Result<Piece>>) -> Result<u64> {
     let url = &object.target.url;
-    let mut backoff = Backoff::new(&object.settings.retry);
+    let mut backoff = Backoff::new(&object.settings.retry, url);
     let mut chunks = loop {
         let error = match object.get(None).await {
             Ok(result) => break result.into_stream(),
@@ -80,10 +86,10 @@ async fn read(object: &Object, sender: &mpsc::Sender<Result<Piece>>) -> Result<u
         tokio::time::sleep(wait).await;
         object.stats.retries.add(1);
     };
-    let stall_timeout_ms = object.settings.stall_timeout_ms;
+    let mut pace = Pace::new(object.settings.retry.stall_timeout_ms);
     let (mut start, mut piece) = (0, BytesMut::new());
     loop {
-        let chunk = within(stall_timeout_ms, async { chunks.next().await.transpose() }).await;
+        let chunk = pace.next(&mut chunks).await;
         let chunk = chunk.map_err(|error| broken(error, start + len_of(&piece), url))?;
         if let Some(chunk) = &chunk {
             object.stats.bytes_fetched.add(len_of(chunk));
@@ -96,6 +102,8 @@ async fn read(object: &Object, sender: &mpsc::Sender<Result<Piece>>) -> Result<u
                 return Ok(end);
             }
             start = end;
+            // The consumer may have been slow, not the server.
+            pace.restart();
         }
         if chunk.is_none() {
             break;
@@ -111,8 +119,7 @@ async fn read(object: &Object, sender: &mpsc::Sender<Result<Piece>>) -> Result<u
 }
 
 fn broken(error: object_store::Error, at: u64, url: &str) -> Error {
-    let failure = RetryFailure { error, attempts: 1, elapsed: Default::default() };
-    let reason = describe(&failure, url);
+    let reason = describe_once(&error, url);
     let message = format!(
         "{} after {at} bytes, and can't be resumed, since the server does not serve ranges: download the archive first",
         reason.message()
