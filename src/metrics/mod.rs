@@ -30,5 +30,6 @@ mod usage;
 pub use file::append;
 pub use record::Record;
 pub use redact::redact;
+pub(crate) use redact::redact_url;
 pub use run::{ArchiveTime, Listing, PartitionTime, RunReport, Scan, Written};
 pub use usage::{Usage, UsageMeter};

@@ -29,7 +29,24 @@ const SECRET_PARTS: [&str; 14] = [
 const STORE_PREFIXES: [&str; 6] = ["aws.", "gcp.", "azure.", "aws_", "google_", "azure_"];
 
 /// Query parameters that are secret, though the names are too common to be so elsewhere.
-const SECRET_PARAMETERS: [&str; 3] = ["sig", "key", "code"];
+const SECRET_PARAMETERS: [&str; 16] = [
+    "sig",
+    "key",
+    "code",
+    "sign",
+    "auth",
+    "jwt",
+    "ticket",
+    "session",
+    "sessionid",
+    "sid",
+    "pwd",
+    "pass",
+    "policy",
+    "hmac",
+    "hdnts",
+    "hdnea",
+];
 
 /// In these URLs a container stands before the `@`, and no user.
 const CONTAINER_SCHEMES: [&str; 4] = ["abfs", "abfss", "wasb", "wasbs"];
@@ -50,6 +67,16 @@ pub fn redact(text: &str) -> String {
     redact_named(&redact_userinfo(text))
 }
 
+/// A URL that still tells archives apart: only user and password, and what signs it in its query, are taken out. Unlike
+/// [`redact`] it leaves keys alone, in which `token=7/` may be a partition.
+pub(crate) fn redact_url(url: &str) -> String {
+    let is_http = url.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
+    match url.find('?') {
+        Some(at) if is_http => redact_userinfo(&url[..at]) + &redact_named(&url[at..]),
+        _ => redact_userinfo(url),
+    }
+}
+
 /// Takes user and password out of every `scheme://user:password@host`.
 fn redact_userinfo(text: &str) -> String {
     let mut redacted = String::with_capacity(text.len());
@@ -63,7 +90,7 @@ fn redact_userinfo(text: &str) -> String {
         let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '\'' | '"' | '<' | '>' | '`');
         let authority = &behind[..behind.find(ends).unwrap_or(behind.len())];
         rest = behind;
-        if let Some((user, _)) = authority.rsplit_once('@')
+        if let Some(user) = user_of(authority).or_else(|| unescaped_user_of(behind, authority))
             && (user.contains(':') || !CONTAINER_SCHEMES.contains(&scheme.as_str()))
         {
             redacted.push_str(MASK);
@@ -71,6 +98,21 @@ fn redact_userinfo(text: &str) -> String {
         }
     }
     redacted + rest
+}
+
+fn user_of(authority: &str) -> Option<&str> {
+    authority.rsplit_once('@').map(|(user, _)| user)
+}
+
+/// User and password where the password has a `/`, `?` or `#` that somebody forgot to escape: what stands behind the colon
+/// is no port then, and there is an `@` further on.
+fn unescaped_user_of<'a>(behind: &'a str, authority: &str) -> Option<&'a str> {
+    let (_, port) = authority.rsplit_once(':')?;
+    if port.is_empty() || port.ends_with(']') || port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let ends = |c: char| c.is_whitespace() || matches!(c, '\'' | '"' | '<' | '>' | '`');
+    user_of(&behind[..behind.find(ends).unwrap_or(behind.len())])
 }
 
 /// Takes out what follows the name of a secret.
@@ -277,6 +319,8 @@ mod tests {
             ("https://user:S3CR@h:80/x", "https://***@h:80/x"),
             ("https://S3CR@h/x and s3://b/k", "https://***@h/x and s3://b/k"),
             ("https://u:a@S3CR@h", "https://***@h"),
+            ("https://u:a/S3CR#@h/x and s3://b/k", "https://***@h/x and s3://b/k"),
+            ("https://h:80/S3/a@b and https://[::1]/S3/a@b", "https://h:80/S3/a@b and https://[::1]/S3/a@b"),
             ("abfss://box@acc.dfs/x", "abfss://box@acc.dfs/x"),
             ("abfss://u:S3CR@acc.dfs/x", "abfss://***@acc.dfs/x"),
             ("'s3://b/a@b.tar'", "'s3://b/a@b.tar'"),
@@ -317,6 +361,18 @@ mod tests {
         ];
         for text in cases {
             assert_eq!(redact(text), text);
+        }
+    }
+
+    #[test]
+    fn urls_keep_what_tells_archives_apart() {
+        for (url, expected) in [
+            ("https://h/token=7/x.tar?id=1&X-Amz-Signature=S3CR", "https://h/token=7/x.tar?id=1&X-Amz-Signature=***"),
+            ("http://u:S3CR@h/x.tar", "http://***@h/x.tar"),
+            ("s3://b/token=7/a?sig=1.tar", "s3://b/token=7/a?sig=1.tar"),
+            ("file:///a/secret=1/x.tar", "file:///a/secret=1/x.tar"),
+        ] {
+            assert_eq!(redact_url(url), expected);
         }
     }
 

@@ -15,8 +15,9 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::locator::hive_values;
+use crate::locator::{hive_values, redacted};
 use crate::member::MemberFormat;
+use crate::metrics::redact_url;
 use crate::store::{ArchiveObject, Connection};
 use crate::table::{TarOptions, partitioned_file};
 
@@ -65,7 +66,8 @@ impl HiveColumns {
         filters: &[Expr],
     ) -> Result<Vec<PartitionedFile>> {
         let mut files = Vec::with_capacity(archives.len());
-        let urls: Vec<String> = archives.iter().map(|archive| archive.url.clone()).collect();
+        // As the column has them.
+        let urls: Vec<String> = archives.iter().map(|archive| redact_url(&archive.url)).collect();
         for archive in archives {
             let values = self.values(&archive)?;
             files.push(partitioned_file(archive, connection).with_partition_values(values));
@@ -88,12 +90,12 @@ impl HiveColumns {
         let names: Vec<String> = self.fields.iter().map(|field| field.name().clone()).collect();
         let Some(values) = hive_values(archive.location.as_ref(), &names) else {
             let message = format!("the key has no '{}=…' segment for each partition column", names.join("=…', '"));
-            return Err(Error::new(ErrorKind::Locator, message).in_archive(archive.url.as_str()));
+            return Err(Error::new(ErrorKind::Locator, message).in_archive(redacted(&archive.url)));
         };
         let parse = |(field, value): (&FieldRef, String)| {
             ScalarValue::try_from_string(value.clone(), field.data_type()).map_err(|_| {
                 let message = format!("'{}={value}' in the key is no {}", field.name(), field.data_type());
-                Error::new(ErrorKind::Locator, message).in_archive(archive.url.as_str())
+                Error::new(ErrorKind::Locator, message).in_archive(redacted(&archive.url))
             })
         };
         self.fields.iter().zip(values).map(parse).collect()

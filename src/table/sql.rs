@@ -22,6 +22,7 @@ use parking_lot::RwLock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::Locator;
 use crate::metrics::redact;
+use crate::sink;
 use crate::store::Stores;
 use crate::table::errors::{TARSQL_ERRORS, TarsqlErrors};
 use crate::table::scan_log::ScanLog;
@@ -82,6 +83,7 @@ pub fn register(ctx: &SessionContext) -> DataFusionResult<()> {
         config.set_extension(Arc::clone(&log));
         state.register_udtf(TARSQL_ERRORS, Arc::new(TarsqlErrors { log }));
     }
+    sink::register(ctx)?;
     // Planning waits on a runtime of its own, and a connection belongs to the runtime that made it.
     let stores = Arc::new(Stores::default());
     ctx.register_relation_planner(Arc::new(ReadTar { session: ctx.state_weak_ref(), stores }))
@@ -340,7 +342,9 @@ fn option_name(name: &SqlExpr) -> Result<String> {
 /// The text of a constant: strings, numbers and booleans.
 fn literal(value: &SqlExpr, name: &str) -> Result<String> {
     let refuse = || {
-        let message = format!("'{name}' of read_tar is a constant (a string, a number, true or false), not {value}");
+        // A secret without its quotes is a secret still: what can hold one is not repeated.
+        let given = if name.contains('.') { String::new() } else { format!(", not {value}") };
+        let message = format!("'{name}' of read_tar is a constant (a string, a number, true or false){given}");
         Error::new(ErrorKind::Option, message)
     };
     match value {

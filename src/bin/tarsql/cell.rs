@@ -4,11 +4,14 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, LargeStringBuilder, RecordBatch, RecordBatchOptions, StructArray};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, LargeStringBuilder, RecordBatch, RecordBatchOptions, StringArray, StructArray,
+};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::writer::{EncoderOptions, NullableEncoder, make_encoder};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use tarsql::metrics::redact;
 
 /// Bytes of a binary value that a table shows.
 const TABLE_BINARY_BYTES_MAX: usize = 16;
@@ -69,9 +72,11 @@ pub(crate) fn shown_schema(schema: &Schema) -> Schema {
     Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>())
 }
 
-/// The text with control characters other than line ends as `\u{1b}`; borrowed where there are none.
+/// The text with control characters other than line ends as `\u{1b}`, and those that turn the direction of writing, by
+/// which a name could be read as another one; borrowed where there are none.
 pub(crate) fn without_controls(text: &str) -> Cow<'_, str> {
-    let harmful = |c: char| c.is_control() && c != '\n';
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let harmful = |c: char| (c.is_control() && c != '\n') || turns(c);
     if !text.contains(harmful) {
         return Cow::Borrowed(text);
     }
@@ -83,6 +88,17 @@ pub(crate) fn without_controls(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(escaped)
+}
+
+/// The rows with their secrets taken out of every text.
+pub(crate) fn without_secrets(batch: &RecordBatch) -> Result<RecordBatch> {
+    let schema = batch.schema();
+    let columns = batch.columns().iter().map(|column| match column.as_string_opt::<i32>() {
+        Some(texts) => Arc::new(StringArray::from_iter(texts.iter().map(|text| text.map(redact)))),
+        None => Arc::clone(column),
+    });
+    let columns = columns.collect();
+    RecordBatch::try_new(schema, columns)
 }
 
 fn with_columns(

@@ -13,12 +13,15 @@ use datafusion::arrow::datatypes::UInt64Type;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as ParsedStatement;
 use futures::{FutureExt, StreamExt};
+use tarsql::metrics::redact;
 
+use crate::cell;
 use crate::console::Console;
 use crate::failure::{Failure, elapsed};
 use crate::print;
@@ -113,7 +116,7 @@ struct Execution {
 impl Execution {
     /// Plans a statement and starts it. Statements without a plan (SET, DDL) are done when this returns.
     async fn start(ctx: SessionContext, statement: ParsedStatement) -> Result<Self> {
-        let plan = ctx.state().statement_to_plan(statement).await?;
+        let plan = without_secrets(ctx.state().statement_to_plan(statement).await?);
         let writes = match &plan {
             LogicalPlan::Copy(_) => Some("COPY".to_owned()),
             LogicalPlan::Dml(dml) => dml.op.name().split_whitespace().next().map(str::to_uppercase),
@@ -125,6 +128,14 @@ impl Execution {
         let stream = execute_stream(Arc::clone(&plan), task)?;
         Ok(Self { plan, stream, writes })
     }
+}
+
+/// A view is planned already; its text is kept only to be shown, by `SHOW CREATE TABLE` and in the catalog.
+fn without_secrets(mut plan: LogicalPlan) -> LogicalPlan {
+    if let LogicalPlan::Ddl(DdlStatement::CreateView(view)) = &mut plan {
+        view.definition = view.definition.as_deref().map(redact);
+    }
+    plan
 }
 
 /// The engine raises a panic of one of its tasks anew where the result is read: a bug, but not the end of the session.
@@ -139,6 +150,7 @@ async fn execute(statement: &Statement, run: &mut Run<'_>, console: &mut Console
     let mut parsed = statement.parse(&ctx.state())?;
     run.parsed(&parsed);
     target::resolve(&mut parsed, &ctx.state())?;
+    let explains = matches!(parsed, ParsedStatement::Explain(_));
     let started = SpawnedTask::spawn(Execution::start(ctx, parsed)).join();
     let Execution { plan, mut stream, writes } =
         started.await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??;
@@ -150,9 +162,15 @@ async fn execute(statement: &Statement, run: &mut Run<'_>, console: &mut Console
         }
         return Ok(Summary::Counted(verb));
     }
-    if stream.schema().fields().is_empty() {
+    let schema = stream.schema();
+    if schema.fields().is_empty() {
         while stream.next().await.transpose()?.is_some() {}
         return Ok(Summary::Nothing);
+    }
+    if explains {
+        // Plans name tables, and a table may be a signed URL.
+        let batches = stream.map(|batch| Ok(cell::without_secrets(&batch?)?));
+        stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), batches));
     }
     print(stream, run, console, progress).await
 }
