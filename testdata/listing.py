@@ -108,6 +108,13 @@ DISAGREE = {
 WARNINGS = {"hand/no-end.tar": ["no_end_marker"], "hand/trailing-garbage.tar": ["trailing_garbage"]}
 
 
+# Hostile archives of which both readers say something else than tarsql, and why.
+UNLIKE_BOTH = {
+    "hostile/garbage-then-member.tar": "told to read on behind zeros, both also skip what is no header there; tarsql takes that for the end, and warns",
+    "hostile/pax-global-concatenated.tar": "both let the global header of an archive hold in the archive that was appended to it",
+}
+
+
 def corrected(name, members, sparse):
     if name == "hand/gnu-atime.tar":
         members[0]["path"] = "foo"
@@ -146,7 +153,9 @@ def check(name, members, tar, differs):
 
 
 def agreed(root, name):
-    """The listing of a hostile archive, if tarfile and GNU tar agree on it in everything; else nothing."""
+    """The listing of a hostile archive, if tarfile and GNU tar agree on it in everything, and it is right; else nothing."""
+    if name in UNLIKE_BOTH:
+        return None
     tar = unpacked((root / name).read_bytes())
     try:
         members = with_tarfile(tar)

@@ -255,6 +255,36 @@ fn what_only_one_format_has() {
     check("hollow blocks", Compression::Lz4, &hollow, &plain);
 }
 
+/// A gzip trailer has the length modulo 2^32. The same deflate block over and over makes a member of more.
+#[test]
+fn a_gzip_member_of_more_than_4_gib() {
+    const BLOCK_LEN: usize = 1 << 20;
+    const BLOCKS: u64 = 4097;
+    let zeros = vec![0; BLOCK_LEN];
+    let mut deflate = flate2::Compress::new(flate2::Compression::default(), false);
+    let mut block = Vec::with_capacity(BLOCK_LEN);
+    // Flushed so that it ends with a byte and refers to nothing before it.
+    deflate.compress_vec(&zeros, &mut block, flate2::FlushCompress::Full).unwrap();
+    let (mut crc_of_block, mut crc) = (flate2::Crc::new(), flate2::Crc::new());
+    crc_of_block.update(&zeros);
+    (0..BLOCKS).for_each(|_| crc.combine(&crc_of_block));
+    let mut member = gzip(b"")[..10].to_vec();
+    (0..BLOCKS).for_each(|_| member.extend_from_slice(&block));
+    // An empty last block.
+    member.extend_from_slice(&[3, 0]);
+    member.extend_from_slice(&crc.sum().to_le_bytes());
+    member.extend_from_slice(&u32::try_from(BLOCK_LEN).unwrap().to_le_bytes());
+
+    let mut decompressor = decompressor(Compression::Gzip, MEMORY_BYTES_MAX).unwrap();
+    let (mut room, mut rest, mut length) = (zeros, member.as_slice(), 0);
+    while !rest.is_empty() {
+        let progress = decompressor.decompress(rest, &mut room).unwrap();
+        rest = &rest[progress.consumed..];
+        length += progress.written as u64;
+    }
+    assert_eq!((decompressor.finish(&mut room).unwrap(), length), (0, BLOCKS << 20));
+}
+
 #[test]
 fn a_cut_stream_is_never_a_whole_one() {
     let plain = text(700);
@@ -296,12 +326,7 @@ fn a_flipped_bit_is_an_error_or_changes_nothing() {
 }
 
 /// The bytes in front of the damage, and whether there was an error.
-fn decompress_damaged(
-    compression: Compression,
-    damaged: &[u8],
-    piece: usize,
-    room: usize,
-) -> (Vec<u8>, bool) {
+fn decompress_damaged(compression: Compression, damaged: &[u8], piece: usize, room: usize) -> (Vec<u8>, bool) {
     let mut inflater = Inflater::new(compression, MEMORY_BYTES_MAX).unwrap();
     let (mut plain, mut block) = (Vec::new(), vec![0; room]);
     let mut pieces = damaged.chunks(piece).map(Bytes::copy_from_slice);

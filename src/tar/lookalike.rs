@@ -93,7 +93,12 @@ mod tests {
         ];
         for (head, expected) in cases {
             let found = lookalike(head);
-            assert_eq!(found.as_deref().and_then(|found| found.split(": ").next()), expected, "{}", head.escape_ascii());
+            assert_eq!(
+                found.as_deref().and_then(|found| found.split(": ").next()),
+                expected,
+                "{}",
+                head.escape_ascii()
+            );
         }
     }
 }

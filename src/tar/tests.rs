@@ -1,5 +1,6 @@
 //! Bytes to members. Every case is parsed whole and in pieces of several sizes, and has to give the same.
 
+mod bundled;
 mod ends;
 mod extensions;
 mod headers;

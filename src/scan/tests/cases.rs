@@ -277,16 +277,19 @@ async fn check(cases: &[Case]) {
     let (mut problems, mut checks) = (Vec::new(), 0);
     for (number, file, expected) in cases {
         let plain = archive(file);
-        let wrappings: Vec<_> = match file.ends_with(".tar") && !plain.is_empty() {
-            true => wrapped(&plain).collect(),
-            false => vec![("as it is", plain)],
+        // How long a compressed archive is nobody knows: see `a_size_that_no_value_has`.
+        let is_plain_alone = plain.is_empty() || !file.ends_with(".tar") || file.contains("9-gib");
+        let wrappings: Vec<_> = match is_plain_alone {
+            true => vec![("as it is", plain)],
+            false => wrapped(&plain).collect(),
         };
         for (wrapping, bytes) in wrappings {
             let mut expect = |reading: &Reading, is_right: fn(&[&str], &Outcome) -> bool, outcome: Outcome| {
                 checks += 1;
                 if !is_right(expected, &outcome) {
                     let chunk = reading.chunk_bytes;
-                    problems.push(format!("case {number}, {file}, {wrapping}, {chunk}: {outcome:#?} is not {expected:#?}"));
+                    problems
+                        .push(format!("case {number}, {file}, {wrapping}, {chunk}: {outcome:#?} is not {expected:#?}"));
                 }
             };
             for chunk in CHUNKS {
@@ -336,6 +339,28 @@ fn every_case_and_every_archive_is_there() {
     for file in std::fs::read_dir(testdata().join("hostile")).unwrap() {
         let name = format!("hostile/{}", file.unwrap().file_name().to_str().unwrap());
         assert!(cases.iter().any(|case| case.1 == name), "{name} is in no case");
+    }
+}
+
+/// Behind a size that no value can have, a plain archive is known to be cut. A compressed one only turns out to be.
+#[tokio::test]
+async fn a_size_that_no_value_has() {
+    for (file, end) in [("hostile/size-9-gib.tar", 3584), ("hostile/pax-size-9-gib.tar", 4608)] {
+        for (wrapping, bytes) in wrapped(&archive(file)).skip(1) {
+            let place = "member 'b.txt' at offset 1024:";
+            let limit = format!(
+                "error limit: {place} 9663676416 bytes don't fit one value (2147483647 bytes at most): leave the content out \
+                 of the query"
+            );
+            let cut = format!(
+                "error archive: {place} the archive is truncated, or goes on in another volume: it ends at byte {end}, after \
+                 2048 of 9663676416 bytes of content"
+            );
+            assert_eq!(Reading::members().read(&bytes).await.lines(), [A, &limit, &cut], "{file} in {wrapping}");
+            assert_eq!(Reading::members().or_fail().read(&bytes).await.lines(), [limit], "{file} in {wrapping}");
+            let listed = Reading { content: false, ..Reading::members() }.read(&bytes).await;
+            assert_eq!(listed.lines(), ["file 'a.txt' 2", "file 'b.txt' 9663676416", &cut], "{file} in {wrapping}");
+        }
     }
 }
 

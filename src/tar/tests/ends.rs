@@ -75,6 +75,12 @@ fn limits() {
     fails(g(g(new(), "a"), "b"), "1536: global pax records of 1130 bytes are over the limit of 1000");
     let many = (0..5).fold(new(), |archive, _| archive.pax(&[("a", "b")]));
     fails(many, "4096: more than 4 extension headers in a row");
+    // Not one of them is held, so that any number of them costs nothing.
+    let endless = new().pax(&[("a", "b")]).build().repeat(100_000);
+    assert_eq!(
+        read(&endless, usize::MAX, Limits::default()).trailer.unwrap_err(),
+        "at offset 16384: more than 16 extension headers in a row"
+    );
     let separate = (0..5).fold(new(), |archive, _| archive.pax(&[("a", "b")]).file("a", ""));
     assert_eq!(lines(&separate.build(), limits).last().unwrap(), "no end");
     let appended = (0..5).fold(new(), |archive, _| archive.global(&[("a", "b")]).end());

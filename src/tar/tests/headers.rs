@@ -89,6 +89,22 @@ fn sizes_of_what_is_no_file() {
     check("directory by its name with content", slash, &["directory d/ 0", "file a 0", "end 1024"]);
     let pax = Archive::new().pax(&[("size", "3")]).header(of_type(b'1', "l", 0)).content("abc").file("a", "").end();
     check("hard link with pax size", pax, &["hardlink l 0", "file a 0", "end 1024"]);
+    let zeros = [[0; 512], [b'x'; 512]].concat();
+    let zeros_first = Archive::new().header(of_type(b'1', "l", 1024)).raw(&zeros).file("a", "").end();
+    check("content that begins with zeros", zeros_first, &["hardlink l 0", "file a 0", "end 1024"]);
+    let zeros_only = Archive::new().header(of_type(b'1', "l", 1024)).raw([0; 1024]).file("a", "").end();
+    check("content of zeros", zeros_only, &["hardlink l 0", "file a 0", "end 1024"]);
+    let cut = Archive::new().header(of_type(b'1', "l", 2048)).raw(&zeros);
+    check(
+        "content that begins with zeros, cut",
+        cut,
+        &[
+            "hardlink l 0",
+            "at offset 1536: archive is truncated in the content of a member that is no file (1024 bytes are missing)",
+        ],
+    );
+    let huge = Archive::new().pax(&[("size", "9223372036854775807")]).header(of_type(b'5', "d", 0)).file("a", "").end();
+    check("no content, huge size", huge, &["directory d 0", "file a 0", "end 1024"]);
     let twice = Archive::new().header(of_type(b'5', "d", 1)).content("x").content("y");
     check("only once", twice, &["directory d 0", "at offset 1024: header checksum mismatch (stored 0, computed 377)"]);
 }
