@@ -28,6 +28,8 @@ pub enum ErrorKind {
     Unreachable,
     /// The object was replaced while it was read.
     Changed,
+    /// What COPY or INSERT writes to can't be written, or holds data already.
+    Target,
     /// Something does not fit a limit of ours or of the user's.
     Limit,
     /// Asked for something that is planned but not there yet.
@@ -36,7 +38,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Archive,
         Self::Compression,
         Self::Record,
@@ -46,6 +48,7 @@ impl ErrorKind {
         Self::Schema,
         Self::Unreachable,
         Self::Changed,
+        Self::Target,
         Self::Limit,
         Self::NotYet,
     ];
@@ -62,6 +65,7 @@ impl ErrorKind {
             Self::Schema => "schema",
             Self::Unreachable => "unreachable",
             Self::Changed => "changed",
+            Self::Target => "target",
             Self::Limit => "limit",
             Self::NotYet => "not_yet",
         }

@@ -36,6 +36,7 @@ mod policy;
 mod report;
 mod scan;
 mod schema;
+mod sink;
 mod stats;
 mod store;
 mod table;
@@ -47,11 +48,12 @@ pub use crate::locator::{Locator, Scheme, StoreUrl};
 pub use crate::member::MemberFormat;
 pub use crate::policy::{OnBadRow, OnError, OnInvalidUtf8, OnUnreachable};
 pub use crate::report::{Incident, ListingReport, PartitionReport, ScanReport};
+pub use crate::sink::{ParquetSinkExec, PublishExec, settle};
 pub use crate::stats::{Count, Stats};
 pub use crate::store::StoreOptions;
 pub use crate::table::{
     Partitioning, Progress, StoreRegistry, TarOptions, TarSource, TarTable, TarsqlConfig, measure, progress, register,
-    register_url_tables, reports,
+    register_url_tables, reports, written,
 };
 
 /// The README's examples are tests too.

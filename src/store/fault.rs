@@ -23,7 +23,7 @@ const CHAIN_MAX: usize = 16;
 const SERVER_TEXT_CHARS_MAX: usize = 200;
 
 /// Statuses that may pass: a timeout, too many requests, and faults of the server, less those that are about us.
-fn status_may_pass(status: u16) -> bool {
+pub(super) fn status_may_pass(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..=599) && !matches!(status, 501 | 505)
 }
 
@@ -119,6 +119,16 @@ pub(crate) fn status(error: &StoreError) -> Option<u16> {
 /// What caused an error, in a line without URLs, keys or bodies.
 pub(super) fn cause(error: &StoreError) -> String {
     Facts::of(error).summary()
+}
+
+/// The same of what a client says before object_store wraps it.
+pub(super) fn cause_of(error: &(dyn StdError + 'static)) -> String {
+    let mut innermost = error;
+    for _ in 0..CHAIN_MAX {
+        let Some(source) = innermost.source() else { break };
+        innermost = source;
+    }
+    without_urls(&innermost.to_string())
 }
 
 /// What the sources of an error tell.
@@ -222,22 +232,30 @@ fn without_urls(text: &str) -> String {
 
 /// Turns what remained of a request into an error for the user. `what` is the URL of the object or the prefix.
 pub(crate) fn describe(failure: &RetryFailure, what: &str) -> Error {
-    let facts = Facts::of(&failure.error);
-    let kind = match failure.error {
-        StoreError::Precondition { .. } => ErrorKind::Changed,
-        _ => ErrorKind::Unreachable,
-    };
-    let mut message = message(&failure.error, &facts, what, "can't be read");
-    if failure.attempts > 1 {
-        let seconds = failure.elapsed.as_secs_f64();
-        message.push_str(&format!(" (tried {} times in {seconds:.1} s)", failure.attempts));
+    let error = describe_once(&failure.error, what);
+    // What can't pass is an answer, not something that somebody gave up.
+    if !is_transient(&failure.error) {
+        return error;
     }
-    Error::new(kind, message).in_archive(redacted(what))
+    let times = if failure.attempts == 1 { "attempt" } else { "attempts" };
+    let (attempts, seconds) = (failure.attempts, failure.elapsed.as_secs_f64());
+    let message = format!("gave up after {attempts} {times} in {seconds:.1} s: {}", error.message());
+    Error::new(error.kind(), message).in_archive(redacted(what))
+}
+
+/// The same for what was not tried again.
+pub(super) fn describe_once(error: &StoreError, what: &str) -> Error {
+    let kind =
+        if matches!(error, StoreError::Precondition { .. }) { ErrorKind::Changed } else { ErrorKind::Unreachable };
+    Error::new(kind, message(error, &Facts::of(error), what, "can't be read")).in_archive(redacted(what))
 }
 
 /// The error of a writer's request, which the store has repeated by itself: as [`describe`] says it, in the variant that
-/// callers look for.
-pub(super) fn described(error: StoreError, what: &str, can_not: &str) -> StoreError {
+/// callers look for. An error that is ours already stays as it is.
+pub(crate) fn described(error: StoreError, what: &str, can_not: &str) -> StoreError {
+    if error.source().is_some_and(|source| source.is::<Error>()) {
+        return error;
+    }
     let kind =
         if matches!(error, StoreError::Precondition { .. }) { ErrorKind::Changed } else { ErrorKind::Unreachable };
     let described = Error::new(kind, message(&error, &Facts::of(&error), what, can_not)).in_archive(redacted(what));
@@ -398,7 +416,7 @@ mod tests {
             (
                 http(HttpErrorKind::Connect, "connection refused"),
                 "https://h/k?X-Amz-Signature=s3cr3t",
-                "https://h/k?…: can't connect (connection refused): check the host and the network (tried 3 times in 1.5 s)",
+                "https://h/k?…: gave up after 3 attempts in 1.5 s: can't connect (connection refused): check the host and the network",
             ),
             (answer("see https://h/k?sig=s3cr3t"), "gs://b/k", "can't be read (see https://h/k?…)"),
             (replaced(&"k".into(), "ETag a, now b".to_owned()), "s3://b/k", "was replaced while it was read (ETag a"),

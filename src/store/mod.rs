@@ -12,6 +12,7 @@ use object_store::list::PaginatedListStore;
 
 mod connect;
 mod credentials;
+mod described;
 mod fault;
 mod fetch;
 mod http;
@@ -20,14 +21,14 @@ mod options;
 mod profile;
 mod retry;
 mod s3;
-mod written;
 
 pub(crate) use self::connect::{Purpose, Stores};
+pub(crate) use self::described::DescribedStore;
+pub(crate) use self::fault::described;
 pub(crate) use self::fetch::{FetchSettings, FetchTarget, ObjectReader};
 pub(crate) use self::list::{ArchiveObject, Listing, list};
 pub use self::options::StoreOptions;
 pub(crate) use self::retry::RetryPolicy;
-pub(crate) use self::written::{CountedStore, WrittenCounts};
 
 /// An object store with the settings of one bucket (or host) applied.
 #[derive(Clone)]

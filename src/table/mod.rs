@@ -41,7 +41,7 @@ pub use self::config::TarsqlConfig;
 pub use self::options::TarOptions;
 pub use self::plan::Partitioning;
 pub use self::registry::StoreRegistry;
-pub use self::run::{Progress, measure, progress, reports};
+pub use self::run::{Progress, measure, progress, reports, written};
 pub use self::source::TarSource;
 pub use self::sql::{register, register_url_tables};
 

@@ -9,11 +9,9 @@ use object_store::local::LocalFileSystem;
 use url::{Position, Url};
 
 use crate::locator::Scheme;
-use crate::metrics::Written;
-use crate::store::{CountedStore, Purpose, StoreOptions, Stores, WrittenCounts};
+use crate::store::{DescribedStore, Purpose, StoreOptions, Stores};
 
-/// A registry that connects to a bucket the first time it is asked for, with settings from the environment, and counts
-/// what is written.
+/// A registry that connects to a bucket the first time it is asked for, with settings from the environment.
 ///
 /// A session that has it as an extension too reads archives through connections of tarsql's own, which resume where a
 /// read broke off.
@@ -35,35 +33,22 @@ use crate::store::{CountedStore, Purpose, StoreOptions, Stores, WrittenCounts};
 pub struct StoreRegistry {
     registered: DefaultObjectStoreRegistry,
     stores: Stores,
-    written: Arc<WrittenCounts>,
 }
 
 impl Default for StoreRegistry {
     fn default() -> Self {
-        let registry = Self {
-            registered: DefaultObjectStoreRegistry::default(),
-            stores: Stores::default(),
-            written: Arc::default(),
-        };
-        let local = Url::parse("file://").expect("a scheme and an empty host are a URL");
-        registry.registered.register_store(&local, registry.counted("file://", Arc::new(LocalFileSystem::new())));
-        registry
+        let registered = DefaultObjectStoreRegistry::default();
+        let url = Url::parse("file://").expect("a scheme and an empty host are a URL");
+        let local = DescribedStore::new("file://", Arc::new(LocalFileSystem::new()));
+        registered.register_store(&url, Arc::new(local));
+        Self { registered, stores: Stores::default() }
     }
 }
 
 impl StoreRegistry {
-    /// Objects and bytes that were written through this registry's own stores so far. Rows are not known here.
-    pub fn written(&self) -> Written {
-        Written { files: self.written.objects.value(), bytes: self.written.bytes.value(), ..Written::default() }
-    }
-
     /// The store that somebody registered for `url`; none is made.
     pub(super) fn registered(&self, url: &Url) -> Option<Arc<dyn ObjectStore>> {
         self.registered.get_store(url).ok()
-    }
-
-    fn counted(&self, url: &str, store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
-        Arc::new(CountedStore::new(url, store, Arc::clone(&self.written)))
     }
 }
 
@@ -85,6 +70,7 @@ impl ObjectStoreRegistry for StoreRegistry {
         let authority = &url[Position::BeforeUsername..Position::AfterPort];
         let place = &url[..Position::AfterPort];
         let connected = self.stores.connection(scheme.as_str(), authority, &StoreOptions::default(), Purpose::Write);
-        Ok(self.counted(place, connected.map_err(|error| error.in_archive(place))?.store))
+        let store = connected.map_err(|error| error.in_archive(place))?.store;
+        Ok(Arc::new(DescribedStore::new(place, store)))
     }
 }

@@ -7,8 +7,9 @@ use datafusion::datasource::sink::DataSinkExec;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::metrics::{ArchiveTime, PartitionTime, RunReport};
+use crate::metrics::{ArchiveTime, PartitionTime, RunReport, Written};
 use crate::report::ScanReport;
+use crate::sink::{ParquetSinkExec, PublishExec};
 use crate::stats::Stats;
 use crate::table::TarSource;
 
@@ -97,6 +98,7 @@ pub fn measure(plan: &Arc<dyn ExecutionPlan>, started: Instant, run: &mut RunRep
     }
     add_scan(&totals, run);
     run.scan.encode_secs += encode_secs(plan);
+    run.written = find_publish(plan).map(PublishExec::published).unwrap_or_default();
     let ended = totals.archives_finished.value() + totals.archives_skipped.value();
     run.unfinished_archives = run.listing.files.saturating_sub(ended);
     let length = totals.length_bytes.value();
@@ -135,11 +137,21 @@ fn add_scan(totals: &Stats, run: &mut RunReport) {
     scan.decode_secs += seconds(totals.decode_nanos.value());
 }
 
+/// What the COPY or INSERT that `plan` is has written so far, published or not; `None` where it is neither. A format that
+/// does not count its rows while it writes says them at the end.
+pub fn written(plan: &Arc<dyn ExecutionPlan>) -> Option<Written> {
+    find_publish(plan).map(PublishExec::written)
+}
+
+fn find_publish(plan: &Arc<dyn ExecutionPlan>) -> Option<&PublishExec> {
+    plan.downcast_ref().or_else(|| plan.children().into_iter().find_map(find_publish))
+}
+
 /// Time that the sinks of `plan` say they computed.
 fn encode_secs(plan: &Arc<dyn ExecutionPlan>) -> f64 {
-    let own = match plan.downcast_ref::<DataSinkExec>() {
-        Some(sink) => sink.metrics().and_then(|metrics| metrics.elapsed_compute()).unwrap_or(0),
-        None => 0,
+    let own = match plan.is::<DataSinkExec>() || plan.is::<ParquetSinkExec>() {
+        true => plan.metrics().and_then(|metrics| metrics.elapsed_compute()).unwrap_or(0),
+        false => 0,
     };
     seconds(own as u64) + plan.children().into_iter().map(encode_secs).sum::<f64>()
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as ParsedStatement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
-use tarsql::metrics::{self, RunReport, UsageMeter, Written};
+use tarsql::metrics::{self, RunReport, UsageMeter};
 use tarsql::{Incident, ScanReport, Stats};
 
 use crate::failure::{Failure, one_line};
@@ -34,7 +34,6 @@ pub(crate) struct Run<'a> {
     writes: bool,
     report: RunReport,
     usage: UsageMeter,
-    written_before: Written,
 }
 
 impl<'a> Run<'a> {
@@ -48,7 +47,6 @@ impl<'a> Run<'a> {
             writes: false,
             report: RunReport { label: session.label.clone(), ..RunReport::new(sql) },
             usage: UsageMeter::start(),
-            written_before: session.registry.written(),
         }
     }
 
@@ -88,12 +86,10 @@ impl<'a> Run<'a> {
         if let Some(plan) = &self.plan {
             tarsql::measure(plan, self.started, &mut self.report);
         }
-        let (before, after) = (self.written_before, self.session.registry.written());
-        self.report.written = Written {
-            rows: if self.writes && result.is_ok() { self.rows } else { 0 },
-            bytes: after.bytes - before.bytes,
-            files: after.files - before.files,
-        };
+        if self.writes && result.is_ok() {
+            // An INSERT into a table in memory writes no files.
+            self.report.written.rows = self.rows;
+        }
         self.report.error = match result {
             Ok(()) | Err(Failure::ClosedPipe) => None,
             Err(failure) => failure.message(),

@@ -26,8 +26,6 @@ pub(crate) struct Session {
     /// Where measurements go, and what they are labelled with.
     pub(crate) metrics: Option<PathBuf>,
     pub(crate) label: Option<String>,
-    /// The stores that statements write through.
-    pub(crate) registry: Arc<StoreRegistry>,
 }
 
 impl Session {
@@ -41,7 +39,6 @@ impl Session {
         let ctx = context(args, &registry).map_err(|error| Failure::Usage(describe(&error)))?;
         Ok(Self {
             ctx,
-            registry,
             variables: args.variables.iter().cloned().collect(),
             metrics: args.metrics.clone(),
             label: args.label.clone(),

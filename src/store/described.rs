@@ -1,6 +1,4 @@
-//! A store that counts what is written through it: whole objects and their bytes, whatever format they have.
-//!
-//! Its errors name bucket and key in our words. object_store's own hold URLs and the bodies of answers.
+//! A store whose errors name bucket and key in our words. object_store's own hold URLs and the bodies of answers.
 
 use std::fmt;
 use std::ops::Range;
@@ -16,30 +14,21 @@ use object_store::{
 };
 
 use super::fault::described;
-use crate::stats::Count;
-
-/// Objects that became visible, and their bytes.
-#[derive(Debug, Default)]
-pub(crate) struct WrittenCounts {
-    pub(crate) objects: Count,
-    pub(crate) bytes: Count,
-}
 
 /// What an error says of an object that it has no better reason for.
 const NOT_READ: &str = "can't be read";
 const NOT_WRITTEN: &str = "can't be written";
 
-/// Passes everything on to `inner`, and counts in `written`.
-pub(crate) struct CountedStore {
+/// Passes everything on to `inner`, and describes its errors.
+pub(crate) struct DescribedStore {
     /// `s3://bucket`: what stands before a key.
     url: String,
     inner: Arc<dyn ObjectStore>,
-    written: Arc<WrittenCounts>,
 }
 
-impl CountedStore {
-    pub(crate) fn new(url: impl Into<String>, inner: Arc<dyn ObjectStore>, written: Arc<WrittenCounts>) -> Self {
-        Self { url: url.into(), inner, written }
+impl DescribedStore {
+    pub(crate) fn new(url: impl Into<String>, inner: Arc<dyn ObjectStore>) -> Self {
+        Self { url: url.into(), inner }
     }
 
     fn url_of(&self, location: &Path) -> String {
@@ -63,28 +52,23 @@ impl CountedStore {
 }
 
 /// Not derived: the stores' own `Debug` prints what they were configured with.
-impl fmt::Debug for CountedStore {
+impl fmt::Debug for DescribedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl fmt::Display for CountedStore {
+impl fmt::Display for DescribedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CountedStore({})", self.inner)
+        write!(f, "DescribedStore({})", self.inner)
     }
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl ObjectStore for CountedStore {
+impl ObjectStore for DescribedStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let bytes = payload.content_length() as u64;
-        let result =
-            self.inner.put_opts(location, payload, options).await.map_err(self.located(location, NOT_WRITTEN))?;
-        self.written.objects.add(1);
-        self.written.bytes.add(bytes);
-        Ok(result)
+        self.inner.put_opts(location, payload, options).await.map_err(self.located(location, NOT_WRITTEN))
     }
 
     async fn put_multipart_opts(
@@ -94,8 +78,7 @@ impl ObjectStore for CountedStore {
     ) -> Result<Box<dyn MultipartUpload>> {
         let inner = self.inner.put_multipart_opts(location, options).await;
         let inner = inner.map_err(self.located(location, NOT_WRITTEN))?;
-        let (url, written) = (self.url_of(location), Arc::clone(&self.written));
-        Ok(Box::new(CountedUpload { url, inner, bytes: 0, written }))
+        Ok(Box::new(DescribedUpload { url: self.url_of(location), inner }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -132,32 +115,25 @@ impl ObjectStore for CountedStore {
     }
 }
 
-/// Counts when the upload is complete: before that, nothing was written that anybody could read.
 #[derive(Debug)]
-struct CountedUpload {
+struct DescribedUpload {
     url: String,
     inner: Box<dyn MultipartUpload>,
-    bytes: u64,
-    written: Arc<WrittenCounts>,
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl MultipartUpload for CountedUpload {
+impl MultipartUpload for DescribedUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.bytes += data.content_length() as u64;
         let (part, url) = (self.inner.put_part(data), self.url.clone());
         Box::pin(async move { part.await.map_err(|error| described(error, &url, NOT_WRITTEN)) })
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let result = self.inner.complete().await.map_err(|error| described(error, &self.url, NOT_WRITTEN))?;
-        self.written.objects.add(1);
-        self.written.bytes.add(self.bytes);
-        Ok(result)
+        self.inner.complete().await.map_err(|error| described(error, &self.url, NOT_WRITTEN))
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.inner.abort().await
+        self.inner.abort().await.map_err(|error| described(error, &self.url, NOT_WRITTEN))
     }
 }

@@ -1,0 +1,155 @@
+//! A row group while it is encoded, apart from any file.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_plan::metrics::Time;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves,
+};
+
+/// Columns that are being written.
+pub(super) struct RowGroup {
+    schema: SchemaRef,
+    columns: Vec<ArrowColumnWriter>,
+    pub(super) rows: usize,
+    /// Bytes that it will have, about: those of the pages, and what is not in a page yet as it is.
+    pub(super) bytes: usize,
+    /// Bytes that it takes in memory.
+    pub(super) memory: usize,
+}
+
+/// Columns that are written, and wait for their place in a file.
+pub(super) struct ClosedRowGroup {
+    pub(super) columns: Vec<ArrowColumnChunk>,
+    pub(super) rows: usize,
+}
+
+impl RowGroup {
+    pub(super) fn new(factory: &ArrowRowGroupWriterFactory, schema: SchemaRef) -> Result<Self> {
+        // The index only matters to encryption.
+        Ok(Self { schema, columns: factory.create_column_writers(0)?, rows: 0, bytes: 0, memory: 0 })
+    }
+
+    /// Encodes `batch` on threads that may block, with its columns dealt to `lanes` of them.
+    pub(super) async fn write(mut self, batch: RecordBatch, lanes: usize, time: &Time) -> Result<Self> {
+        self.rows += batch.num_rows();
+        let schema = Arc::clone(&self.schema);
+        let leaves = blocking(time, move || leaves(&schema, &batch)).await?;
+        let lanes = lanes.clamp(1, leaves.len().max(1));
+        let mut dealt: Vec<Vec<(ArrowColumnWriter, ArrowLeafColumn)>> = (0..lanes).map(|_| Vec::new()).collect();
+        for (index, column) in self.columns.drain(..).zip(leaves).enumerate() {
+            dealt[index % lanes].push(column);
+        }
+        let tasks: Vec<_> = dealt.into_iter().map(|lane| blocking(time, move || write_columns(lane))).collect();
+        let mut written: Vec<_> = futures::future::try_join_all(tasks).await?.into_iter().map(Vec::into_iter).collect();
+        let mut lane = 0;
+        while let Some(column) = written[lane].next() {
+            self.columns.push(column);
+            lane = (lane + 1) % lanes;
+        }
+        self.bytes = self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
+        self.memory = self.columns.iter().map(ArrowColumnWriter::memory_size).sum();
+        Ok(self)
+    }
+
+    /// Ends the last page of each column.
+    pub(super) async fn close(self, time: &Time) -> Result<ClosedRowGroup> {
+        let Self { columns, rows, .. } = self;
+        blocking(time, move || {
+            let columns = columns.into_iter().map(ArrowColumnWriter::close).collect::<Result<_, _>>()?;
+            Ok(ClosedRowGroup { columns, rows })
+        })
+        .await
+    }
+}
+
+fn leaves(schema: &SchemaRef, batch: &RecordBatch) -> Result<Vec<ArrowLeafColumn>> {
+    let mut leaves = Vec::with_capacity(batch.num_columns());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        leaves.extend(compute_leaves(field, column)?);
+    }
+    Ok(leaves)
+}
+
+fn write_columns(lane: Vec<(ArrowColumnWriter, ArrowLeafColumn)>) -> Result<Vec<ArrowColumnWriter>> {
+    let written = lane.into_iter().map(|(mut writer, leaf)| {
+        writer.write(&leaf)?;
+        Ok(writer)
+    });
+    written.collect()
+}
+
+/// Computes on a thread that may be kept, and counts the time.
+pub(super) async fn blocking<T: Send + 'static>(
+    time: &Time,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let time = time.clone();
+    let task = SpawnedTask::spawn_blocking(move || {
+        let _timer = time.timer();
+        work()
+    });
+    task.join_unwind().await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?
+}
+
+/// Cuts `batch` into pieces of at most `bytes_max` each, or of one row.
+pub(super) fn pieces(batch: RecordBatch, bytes_max: usize) -> Vec<RecordBatch> {
+    let rows = batch.num_rows();
+    if rows <= 1 || batch_bytes(&batch) <= bytes_max {
+        return vec![batch];
+    }
+    // Halving finds the few large rows among many small ones.
+    let (first, second) = (batch.slice(0, rows / 2), batch.slice(rows / 2, rows - rows / 2));
+    let mut cut = pieces(first, bytes_max);
+    cut.extend(pieces(second, bytes_max));
+    cut
+}
+
+/// Bytes that the rows of a batch are, not those of the buffers that they look into.
+pub(super) fn batch_bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|column| array_bytes(column.as_ref())).sum()
+}
+
+fn array_bytes(array: &dyn Array) -> usize {
+    match array.data_type() {
+        DataType::Utf8View => view_bytes(array.as_string_view()),
+        DataType::BinaryView => view_bytes(array.as_binary_view()),
+        _ => array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size()),
+    }
+}
+
+fn view_bytes<T: ByteViewType + ?Sized>(array: &arrow::array::GenericByteViewArray<T>) -> usize {
+    // The lower half of a view's first word is the length.
+    let lengths = array.views().iter().map(|view| (view & u128::from(u32::MAX)) as usize);
+    lengths.sum::<usize>() + array.len() * size_of::<u128>()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BinaryViewArray, Int64Array};
+
+    use super::*;
+
+    #[test]
+    fn a_batch_is_cut_by_bytes() {
+        let cell = |row: usize| vec![7_u8; if row == 5 { 10_000 } else { 100 }];
+        let content = BinaryViewArray::from_iter_values((0..64).map(cell));
+        let number = Int64Array::from_iter_values(0..64);
+        let batch = RecordBatch::try_from_iter([
+            ("number", Arc::new(number) as Arc<dyn Array>),
+            ("content", Arc::new(content) as _),
+        ])
+        .unwrap();
+        assert_eq!(batch_bytes(&batch), 63 * 100 + 10_000 + 64 * (16 + 8));
+        for bytes_max in [1, 500, 2_000, 1 << 20] {
+            let cut = pieces(batch.clone(), bytes_max);
+            assert_eq!(arrow::compute::concat_batches(&batch.schema(), &cut).unwrap(), batch);
+            assert!(cut.iter().all(|piece| piece.num_rows() == 1 || batch_bytes(piece) <= bytes_max), "{bytes_max}");
+        }
+        assert_eq!(pieces(batch, 1 << 20).len(), 1);
+    }
+}
