@@ -331,9 +331,9 @@ impl Window {
     /// Sends requests until the window is full.
     fn fill(&mut self, object: &Arc<Object>) {
         let settings = &object.settings;
-        // Without a size there is nothing to ask for behind the first range.
+        // Without a size there is nothing to ask for behind the first range, however short it had to be.
         let end = self.size.unwrap_or(settings.first_range_bytes);
-        while self.next_start < end {
+        while self.next_start < end && (self.size.is_some() || self.ahead.is_empty()) {
             let start = self.next_start;
             let smallest = self.window_bytes.min(settings.first_range_bytes);
             let len = (self.window_bytes / REQUESTS_AHEAD).clamp(smallest, settings.range_bytes.max(smallest));

@@ -197,6 +197,19 @@ async fn read_all(reader: &mut ObjectReader) -> Result<Vec<u8>> {
 }
 
 #[tokio::test]
+async fn without_a_size_nothing_is_asked_for_behind_the_first_range() {
+    let store = faulty(Fault::None, 0).await;
+    let target = FetchTarget { size: None, ..target(Arc::clone(&store) as Arc<dyn ObjectStore>).await };
+    // As where memory is scarce: the first range is shorter than it would be.
+    let settings = FetchSettings { first_range_bytes: 1 << 30, range_bytes: 50_000, ..settings() };
+    let mut reader = ObjectReader::new(target, settings, Arc::new(Stats::default()));
+    assert_eq!(reader.next().await.unwrap().unwrap(), content()[..50_000]);
+    assert_eq!(store.asked.lock().unwrap().as_slice(), [0..50_000]);
+    while reader.next().await.unwrap().is_some() {}
+    assert_eq!(reader.position(), len_of(&content()));
+}
+
+#[tokio::test]
 async fn every_fault_ends_in_the_same_bytes_or_in_an_error() {
     use Fault as F;
     for (fault, faults, want) in [
