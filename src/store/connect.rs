@@ -17,10 +17,11 @@ use object_store::{ClientOptions, HeaderValue, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::credentials::{self, CheckedCredentials};
-use super::http::LengthlessConnector;
+use super::http::{LengthlessConnector, ObservedConnector};
 use super::options::{StoreOptions, azure_key, client_key, gcp_key};
 use super::{Connection, fault, s3};
 use crate::error::{Error, ErrorKind, Result};
+use crate::stats::Count;
 
 /// Name and version, as servers see them.
 const USER_AGENT: &str = concat!("tarsql/", env!("CARGO_PKG_VERSION"));
@@ -59,6 +60,7 @@ impl Purpose {
 #[derive(Default)]
 pub(crate) struct Stores {
     connections: Mutex<HashMap<Key, Connection>>,
+    resent: Arc<Count>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -77,7 +79,12 @@ impl std::fmt::Debug for Stores {
 }
 
 impl Stores {
-    /// The connection of that kind, made now if there is none; see [`connect`] for the arguments.
+    /// Requests of writers that their store sent again after a failure, so far.
+    pub(crate) fn resent(&self) -> u64 {
+        self.resent.value()
+    }
+
+    /// The connection of that kind, made now if there is none; see [`Setup::connect`] for the arguments.
     pub(crate) fn connection(
         &self,
         scheme: &str,
@@ -92,7 +99,10 @@ impl Stores {
         if let Some(connection) = connections.get(&key) {
             return Ok(connection.clone());
         }
-        let connection = connect(&key.scheme, &key.authority, options, purpose)?;
+        // Readers count by themselves.
+        let resent = if purpose == Purpose::Write { Arc::clone(&self.resent) } else { Arc::default() };
+        let setup = Setup { options, environment: &Environment::of_process(), purpose, resent: &resent };
+        let connection = setup.connect(&key.scheme, &key.authority)?;
         if connections.len() >= CONNECTIONS_MAX {
             connections.clear();
         }
@@ -101,38 +111,45 @@ impl Stores {
     }
 }
 
-/// Connects to a store; no request is sent yet.
-///
-/// The authority is the bucket (`s3`, `gs`), the container (`az`, and `container@account.host` for `abfss`), nothing
-/// (`file`), or the host with its port (`http`, `https`), behind which a `?query` may follow that every request gets.
-///
-/// # Errors
-/// [`ErrorKind::Option`] for settings that don't make a store, [`ErrorKind::Locator`] for a scheme without one.
-pub(crate) fn connect(scheme: &str, authority: &str, options: &StoreOptions, purpose: Purpose) -> Result<Connection> {
-    connect_in(&Environment::of_process(), scheme, authority, options, purpose)
+/// How a connection is made.
+pub(super) struct Setup<'a> {
+    pub(super) options: &'a StoreOptions,
+    pub(super) environment: &'a Environment,
+    pub(super) purpose: Purpose,
+    /// Requests that the store sends again by itself are counted here.
+    pub(super) resent: &'a Arc<Count>,
 }
 
-fn connect_in(
-    environment: &Environment,
-    scheme: &str,
-    authority: &str,
-    options: &StoreOptions,
-    purpose: Purpose,
-) -> Result<Connection> {
-    match scheme {
-        "file" => Ok(Connection { store: Arc::new(LocalFileSystem::new()), pager: None }),
-        "http" | "https" => connect_http(scheme, authority, options, purpose),
-        _ if authority.is_empty() => {
-            Err(Error::new(ErrorKind::Locator, format!("{scheme}:// has no bucket: write {scheme}://bucket/key")))
+impl Setup<'_> {
+    /// Connects to a store; no request is sent yet.
+    ///
+    /// The authority is the bucket (`s3`, `gs`), the container (`az`, and `container@account.host` for `abfss`), nothing
+    /// (`file`), or the host with its port (`http`, `https`), behind which a `?query` may follow that every request gets.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Option`] for settings that don't make a store, [`ErrorKind::Locator`] for a scheme without one.
+    fn connect(&self, scheme: &str, authority: &str) -> Result<Connection> {
+        match scheme {
+            "file" => Ok(Connection { store: Arc::new(LocalFileSystem::new()), pager: None }),
+            "http" | "https" => connect_http(scheme, authority, self),
+            _ if authority.is_empty() => {
+                Err(Error::new(ErrorKind::Locator, format!("{scheme}:// has no bucket: write {scheme}://bucket/key")))
+            }
+            "s3" | "s3a" => Ok(paged(s3::connect(authority, self)?)),
+            "gs" | "gcs" => connect_gcs(authority, self),
+            "az" | "azure" | "adl" | "abfs" | "abfss" => connect_azure(scheme, authority, self),
+            _ => Err(Error::new(
+                ErrorKind::Locator,
+                format!("no store for scheme '{scheme}': there are file, s3, gs, az, abfs, abfss, http and https"),
+            )),
         }
-        "s3" | "s3a" => Ok(paged(s3::connect(authority, options, environment, purpose)?)),
-        "gs" | "gcs" => connect_gcs(authority, options, environment, purpose),
-        "az" | "azure" | "adl" | "abfs" | "abfss" => connect_azure(scheme, authority, options, environment, purpose),
-        _ => Err(Error::new(
-            ErrorKind::Locator,
-            format!("no store for scheme '{scheme}': there are file, s3, gs, az, abfs, abfss, http and https"),
-        )),
     }
+}
+
+/// A connection of its own, as the process' environment says.
+#[cfg(test)]
+pub(crate) fn connect(scheme: &str, authority: &str, options: &StoreOptions, purpose: Purpose) -> Result<Connection> {
+    Stores::default().connection(scheme, authority, options, purpose)
 }
 
 fn paged<S: ObjectStore + object_store::list::PaginatedListStore>(store: S) -> Connection {
@@ -146,65 +163,60 @@ fn refused(what: &str, remedy: &str) -> impl Fn(object_store::Error) -> Error + 
     move |error| Error::new(ErrorKind::Option, format!("{start} ({}){remedy}", fault::cause(&error)))
 }
 
-fn connect_gcs(
-    bucket: &str,
-    options: &StoreOptions,
-    environment: &Environment,
-    purpose: Purpose,
-) -> Result<Connection> {
+fn connect_gcs(bucket: &str, setup: &Setup<'_>) -> Result<Connection> {
     const REMEDY: &str = "set GOOGLE_APPLICATION_CREDENTIALS or gcp.service_account_path, or gcp.skip_signature = \
                           true for a public bucket";
-    let of_environment = environment.vars().filter_map(|(name, value)| {
+    let of_environment = setup.environment.vars().filter_map(|(name, value)| {
         let name = if name == "SERVICE_ACCOUNT" { "service_account" } else { name.strip_prefix("GOOGLE_")? };
         Some((gcp_key(&name.to_ascii_lowercase())?, value))
     });
-    let of_options = options.group("gcp").filter_map(|(name, value)| Some((gcp_key(name)?, value)));
+    let of_options = setup.options.group("gcp").filter_map(|(name, value)| Some((gcp_key(name)?, value)));
     // Plain HTTP is what the metadata service of Google speaks; object_store's own default allows it too.
-    let client_options = base_client_options(purpose).with_allow_http(true);
+    let client_options = base_client_options(setup.purpose).with_allow_http(true);
     let mut builder = GoogleCloudStorageBuilder::new().with_client_options(client_options);
     for (key, value) in of_environment.chain(of_options) {
         builder = builder.with_config(key, value);
     }
-    let builder = builder.with_bucket_name(bucket).with_retry(purpose.retries());
+    let builder = builder.with_bucket_name(bucket).with_retry(setup.purpose.retries());
     let refused = refused(&format!("gs://{bucket}"), REMEDY);
     if builder.get_config_value(&object_store::gcp::GoogleConfigKey::SkipSignature).is_some_and(|skip| is_yes(&skip)) {
+        let builder = builder.with_http_connector(<ObservedConnector>::new(setup.resent));
         return Ok(paged(builder.build().map_err(refused)?));
     }
     let provider = builder.clone().with_retry(credentials::retries()).build().map_err(&refused)?;
+    // Its client is the plain one: what it asks for is nobody's business, not even in a log.
+    let builder = builder.with_http_connector(<ObservedConnector>::new(setup.resent));
     let checked = CheckedCredentials::new(Arc::clone(provider.credentials()), REMEDY);
     Ok(paged(builder.with_credentials(Arc::new(checked)).build().map_err(refused)?))
 }
 
-fn connect_azure(
-    scheme: &str,
-    authority: &str,
-    options: &StoreOptions,
-    environment: &Environment,
-    purpose: Purpose,
-) -> Result<Connection> {
+fn connect_azure(scheme: &str, authority: &str, setup: &Setup<'_>) -> Result<Connection> {
     const REMEDY: &str = "set AZURE_STORAGE_ACCOUNT_NAME (or azure.account_name) and AZURE_STORAGE_ACCOUNT_KEY (or \
                           another credential), or azure.skip_signature = true for a public container";
-    let of_environment = environment.vars().filter_map(|(name, value)| {
+    let of_environment = setup.environment.vars().filter_map(|(name, value)| {
         let name = if name == "IDENTITY_ENDPOINT" { "msi_endpoint" } else { name.strip_prefix("AZURE_")? };
         Some((azure_key(&name.to_ascii_lowercase())?, value))
     });
-    let of_options = options.group("azure").filter_map(|(name, value)| Some((azure_key(name)?, value)));
-    let mut builder = MicrosoftAzureBuilder::new().with_client_options(base_client_options(purpose));
+    let of_options = setup.options.group("azure").filter_map(|(name, value)| Some((azure_key(name)?, value)));
+    let mut builder = MicrosoftAzureBuilder::new().with_client_options(base_client_options(setup.purpose));
     for (key, value) in of_environment.chain(of_options) {
         builder = builder.with_config(key, value);
     }
     let url = format!("{scheme}://{authority}/");
-    let builder = builder.with_url(&url).with_retry(purpose.retries());
+    let builder = builder.with_url(&url).with_retry(setup.purpose.retries());
     let refused = refused(&url, REMEDY);
     if builder.get_config_value(&object_store::azure::AzureConfigKey::SkipSignature).is_some_and(|skip| is_yes(&skip)) {
+        let builder = builder.with_http_connector(<ObservedConnector>::new(setup.resent));
         return Ok(paged(builder.build().map_err(refused)?));
     }
     let provider = builder.clone().with_retry(credentials::retries()).build().map_err(&refused)?;
+    // Its client is the plain one: what it asks for is nobody's business, not even in a log.
+    let builder = builder.with_http_connector(<ObservedConnector>::new(setup.resent));
     let checked = CheckedCredentials::new(Arc::clone(provider.credentials()), REMEDY);
     Ok(paged(builder.with_credentials(Arc::new(checked)).build().map_err(refused)?))
 }
 
-fn connect_http(scheme: &str, authority: &str, options: &StoreOptions, purpose: Purpose) -> Result<Connection> {
+fn connect_http(scheme: &str, authority: &str, setup: &Setup<'_>) -> Result<Connection> {
     let (host, query) = authority.split_once('?').map_or((authority, None), |(host, query)| (host, Some(query)));
     let wrong = |why: &str| Error::new(ErrorKind::Locator, format!("{scheme}://… {why}"));
     let mut url = Url::parse(&format!("{scheme}://{host}/"))
@@ -216,16 +228,16 @@ fn connect_http(scheme: &str, authority: &str, options: &StoreOptions, purpose: 
     }
     url.set_query(query);
     // Whoever writes http:// means it.
-    let mut client_options = base_client_options(purpose).with_allow_http(scheme == "http");
-    for (name, value) in options.group("http") {
+    let mut client_options = base_client_options(setup.purpose).with_allow_http(scheme == "http");
+    for (name, value) in setup.options.group("http") {
         let Some(key) = client_key(name) else { continue };
         client_options = client_options.with_config(key, value);
     }
     let store = HttpBuilder::new()
         .with_url(url.as_str())
         .with_client_options(client_options)
-        .with_http_connector(LengthlessConnector::default())
-        .with_retry(purpose.retries())
+        .with_http_connector(ObservedConnector::<LengthlessConnector>::new(setup.resent))
+        .with_retry(setup.purpose.retries())
         .build()
         .map_err(refused(&format!("{scheme}://{host}"), ""))?;
     Ok(Connection { store: Arc::new(store), pager: None })
@@ -289,8 +301,18 @@ impl Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::retry;
     use crate::stats::Stats;
+    use crate::store::retry;
+
+    fn connect_in(
+        environment: &Environment,
+        scheme: &str,
+        authority: &str,
+        options: &StoreOptions,
+        purpose: Purpose,
+    ) -> Result<Connection> {
+        Setup { options, environment, purpose, resent: &Arc::default() }.connect(scheme, authority)
+    }
 
     fn options(given: &[(&str, &str)]) -> StoreOptions {
         let mut options = StoreOptions::default();
@@ -360,7 +382,7 @@ mod tests {
         let policy = retry::RetryPolicy::default();
         let key = object_store::path::Path::from("k");
         let get = || connection.store.get_opts(&key, object_store::GetOptions::default());
-        let failure = retry::retry(&policy, &Stats::default(), get).await.unwrap_err();
+        let failure = retry::retry(&policy, &Stats::default(), "s3://b/k", get).await.unwrap_err();
         assert_eq!(failure.attempts, 1);
         let error = fault::describe(&failure, "s3://b/k").to_string();
         assert!(error.contains("s3://b/k: no credentials found (") && error.contains("skip_signature"), "{error}");

@@ -20,7 +20,7 @@ use crate::stats::{Count, Stats};
 use crate::store::Connection;
 use crate::store::fault::{RetryFailure, describe, status};
 use crate::store::http::UNKNOWN_SIZE;
-use crate::store::retry::{RetryPolicy, retry};
+use crate::store::retry::{RetryPolicy, retry, retry_unlimited, within};
 
 /// Archives that one locator may name: they are held in memory, some 300 bytes each.
 const ARCHIVES_MAX: usize = 4_000_000;
@@ -88,7 +88,7 @@ pub(crate) async fn list(
     policy: &RetryPolicy,
     stats: &Stats,
 ) -> Result<Listing> {
-    let lister = Lister { locator, connection, policy, stats, requests: Count::default() };
+    let lister = Lister { locator, what: locator.to_string(), connection, policy, stats, requests: Count::default() };
     let listing = match locator.store().scheme() {
         Scheme::File => local::list(&lister).await?,
         Scheme::Http | Scheme::Https => http::list(&lister).await?,
@@ -100,6 +100,8 @@ pub(crate) async fn list(
 /// What every request of a listing needs.
 struct Lister<'a> {
     locator: &'a Locator,
+    /// The locator as messages name it.
+    what: String,
     connection: &'a Connection,
     policy: &'a RetryPolicy,
     stats: &'a Stats,
@@ -190,7 +192,7 @@ impl Lister<'_> {
             };
         }
         let prefix = Path::parse(&prefix).ok();
-        retry(self.policy, self.stats, || async {
+        retry(self.policy, self.stats, &self.what, || async {
             self.requests.add(1);
             self.connection.store.list(prefix.as_ref()).try_next().await.map(|first| first.is_some())
         })
@@ -273,9 +275,15 @@ impl Lister<'_> {
     /// For stores that can't be listed by pages: the directory that holds `prefix`, filtered.
     async fn list_directory(&self, prefix: &str, pattern: &Pattern, found: &mut Found) -> Result<()> {
         let directory = prefix.rsplit_once('/').and_then(|(directory, _)| Path::parse(directory).ok());
-        let objects: Vec<ObjectMeta> = retry(self.policy, self.stats, || async {
+        // However long it is, each of its steps must come in time.
+        let stall_timeout_ms = self.policy.stall_timeout_ms;
+        let objects: Vec<ObjectMeta> = retry_unlimited(self.policy, self.stats, &self.what, || async {
             self.requests.add(1);
-            self.connection.store.list(directory.as_ref()).try_collect().await
+            let (mut listed, mut objects) = (self.connection.store.list(directory.as_ref()), Vec::new());
+            while let Some(object) = within(stall_timeout_ms, listed.try_next()).await? {
+                objects.push(object);
+            }
+            Ok(objects)
         })
         .await
         .map_err(|failure| describe(&failure, &self.locator.to_string()))?;
@@ -310,7 +318,8 @@ impl Lister<'_> {
     }
 
     async fn head(&self, location: &Path) -> Result<ObjectMeta, RetryFailure> {
-        retry(self.policy, self.stats, || async {
+        let url = self.locator.url_of(location.as_ref());
+        retry(self.policy, self.stats, &url, || async {
             self.requests.add(1);
             self.connection.store.head(location).await
         })
@@ -324,7 +333,7 @@ impl Lister<'_> {
         options: &PaginatedListOptions,
     ) -> Result<PaginatedListResult, RetryFailure> {
         let prefix = Some(prefix).filter(|prefix| !prefix.is_empty());
-        retry(self.policy, self.stats, || async {
+        retry(self.policy, self.stats, &self.what, || async {
             self.requests.add(1);
             pager.list_paginated(prefix, options.clone()).await
         })

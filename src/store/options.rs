@@ -12,6 +12,7 @@ use object_store::azure::AzureConfigKey;
 use object_store::gcp::GoogleConfigKey;
 
 use crate::error::{Error, ErrorKind, Result, edit_distance};
+use crate::locator::Scheme;
 
 /// Names that are shown when an unknown one resembles them; the stores know a few more.
 const KNOWN: &[(&str, &[&str])] = &[
@@ -123,6 +124,25 @@ impl StoreOptions {
     /// Whether nothing is set.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The option that limits the time to connect, by its full name, if it is there.
+    pub(crate) fn connect_timeout(&self) -> Option<&str> {
+        self.iter().map(|(key, _)| key).find(|key| key.ends_with(".connect_timeout"))
+    }
+
+    /// These options, with that limit where they have none for stores of `scheme`.
+    #[must_use]
+    pub(crate) fn or_connect_timeout(mut self, scheme: Scheme, timeout_ms: u64) -> Self {
+        let group = match scheme {
+            Scheme::File => return self,
+            Scheme::S3 => "aws",
+            Scheme::Gs => "gcp",
+            Scheme::Az => "azure",
+            Scheme::Http | Scheme::Https => "http",
+        };
+        self.0.entry(format!("{group}.connect_timeout")).or_insert_with(|| format!("{timeout_ms} ms"));
+        self
     }
 
     /// Names and values, in the order of the names. Values may be secrets: never print them.

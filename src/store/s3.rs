@@ -10,9 +10,10 @@ use std::sync::Arc;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use url::Url;
 
-use super::connect::{Environment, Purpose, base_client_options};
+use super::connect::{Environment, Purpose, Setup, base_client_options};
 use super::credentials::{self, CheckedCredentials};
 use super::fault;
+use super::http::ObservedConnector;
 use super::options::{StoreOptions, aws_key};
 use super::profile::Profile;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,25 +27,22 @@ const IDENTITY: [&str; 5] =
     ["aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_web_identity_token_file", "aws_role_arn"];
 
 /// Builds the store of a bucket.
-pub(super) fn connect(
-    bucket: &str,
-    options: &StoreOptions,
-    environment: &Environment,
-    purpose: Purpose,
-) -> Result<AmazonS3> {
-    let settings = Settings::gather(options, environment)?;
+pub(super) fn connect(bucket: &str, setup: &Setup<'_>) -> Result<AmazonS3> {
+    let settings = Settings::gather(setup.options, setup.environment)?;
     let refused = |error: object_store::Error| {
         let message = format!("the settings for bucket '{bucket}' don't make a store: {}", fault::cause(&error));
         Error::new(ErrorKind::Option, message)
     };
-    let builder = settings.builder(bucket, purpose)?;
+    let builder = settings.builder(bucket, setup.purpose)?;
+    let observed = || <ObservedConnector>::new(setup.resent);
     if settings.is_true("aws_skip_signature")? {
-        return builder.build().map_err(refused);
+        return builder.with_http_connector(observed()).build().map_err(refused);
     }
-    // A store that is only asked for the provider that it would use.
+    // A store that is only asked for the provider that it would use. Its client is the plain one: what it asks for is
+    // nobody's business, not even in a log.
     let provider = builder.clone().with_retry(credentials::retries()).build().map_err(refused)?;
     let checked = CheckedCredentials::new(Arc::clone(provider.credentials()), REMEDY);
-    builder.with_credentials(Arc::new(checked)).build().map_err(refused)
+    builder.with_credentials(Arc::new(checked)).with_http_connector(observed()).build().map_err(refused)
 }
 
 /// Settings by object_store's canonical names (`aws_region`). It holds secrets, hence no `Debug`.

@@ -6,7 +6,7 @@ use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions}
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{OnBadRow, OnError, OnInvalidUtf8, OnUnreachable};
-use crate::table::options::parse_count;
+use crate::table::options::{parse_count, parse_retries, parse_timeout};
 use crate::table::plan::Partitioning;
 
 /// Session defaults: `SET tarsql.… = …`. Unset ones leave the word to the defaults.
@@ -19,6 +19,10 @@ pub struct TarsqlConfig {
     pub(crate) schema_infer_max_records: Option<usize>,
     pub(crate) partitioning: Option<Partitioning>,
     pub(crate) max_partitions: Option<usize>,
+    pub(crate) max_retries: Option<u32>,
+    pub(crate) retry_timeout_ms: Option<u64>,
+    pub(crate) stall_timeout_ms: Option<u64>,
+    pub(crate) connect_timeout_ms: Option<u64>,
     metrics_file: Option<String>,
 }
 
@@ -37,6 +41,10 @@ impl TarsqlConfig {
             "schema_infer_max_records" => self.schema_infer_max_records = Some(parse_count(name, value, usize::MAX)?),
             "partitioning" => self.partitioning = Some(value.parse()?),
             "max_partitions" => self.max_partitions = Some(parse_count(name, value, usize::MAX)?),
+            "max_retries" => self.max_retries = Some(parse_retries(name, value)?),
+            "retry_timeout_ms" => self.retry_timeout_ms = Some(parse_timeout(name, value)?),
+            "stall_timeout_ms" => self.stall_timeout_ms = Some(parse_timeout(name, value)?),
+            "connect_timeout_ms" => self.connect_timeout_ms = Some(parse_timeout(name, value)?),
             "metrics_file" => self.metrics_file = (!value.is_empty()).then(|| value.to_owned()),
             _ => {
                 let known = self.entries().iter().map(|entry| entry.key.clone()).collect::<Vec<_>>().join(", ");
@@ -75,6 +83,7 @@ impl ExtensionOptions for TarsqlConfig {
             value,
             description,
         };
+        let milliseconds = |value: Option<u64>| value.map(|value| value.to_string());
         let count = |value: Option<usize>| value.map(|value| value.to_string());
         let text = |value: Option<&str>| value.map(str::to_owned);
         vec![
@@ -104,6 +113,26 @@ impl ExtensionOptions for TarsqlConfig {
                 "max_partitions",
                 count(self.max_partitions),
                 "partitions of a scan at most (the larger of 16 and 4 x target_partitions)",
+            ),
+            entry(
+                "max_retries",
+                self.max_retries.map(|retries| retries.to_string()),
+                "how often a request is sent again without progress (10)",
+            ),
+            entry(
+                "retry_timeout_ms",
+                milliseconds(self.retry_timeout_ms),
+                "time without progress after which no request is sent again (180000)",
+            ),
+            entry(
+                "stall_timeout_ms",
+                milliseconds(self.stall_timeout_ms),
+                "a response that brings nothing so long is given up and resumed (30000)",
+            ),
+            entry(
+                "connect_timeout_ms",
+                milliseconds(self.connect_timeout_ms),
+                "time that a server has to accept a connection (5000)",
             ),
             entry("metrics_file", self.metrics_file.clone(), "JSON file that the program appends its metrics to"),
         ]

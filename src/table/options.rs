@@ -9,12 +9,13 @@ use arrow::datatypes::SchemaRef;
 
 use crate::compression::Compression;
 use crate::error::{Error, ErrorKind, Result, edit_distance};
+use crate::locator::Scheme;
 use crate::member::MemberFormat;
 use regex::Regex;
 
 use crate::member::csv::{self, CsvOptions};
 use crate::policy::{OnBadRow, OnError, OnInvalidUtf8, OnUnreachable};
-use crate::store::StoreOptions;
+use crate::store::{RetryPolicy, StoreOptions};
 use crate::table::columns::parse_columns;
 use crate::table::config::TarsqlConfig;
 use crate::table::plan::Partitioning;
@@ -24,6 +25,12 @@ const SCHEMA_INFER_MAX_RECORDS: usize = 1_000;
 
 /// How often a table may read its archives.
 const REPEAT_MAX: usize = 100_000;
+
+/// Repetitions without progress: with waits of 15 s in the end, these take four hours.
+const RETRIES_MAX: u64 = 1_000;
+
+/// A day: nobody waits longer for a network.
+const TIMEOUT_MS_MAX: u64 = 24 * 3_600 * 1_000;
 
 /// What a tar table is told. Everything has a default; what is not set here is asked of the session when a scan begins.
 ///
@@ -53,11 +60,15 @@ pub struct TarOptions {
     pub(crate) provenance: bool,
     pub(crate) partitioning: Option<Partitioning>,
     pub(crate) repeat: Option<usize>,
+    pub(crate) max_retries: Option<u32>,
+    pub(crate) retry_timeout_ms: Option<u64>,
+    pub(crate) stall_timeout_ms: Option<u64>,
+    pub(crate) connect_timeout_ms: Option<u64>,
     pub(crate) store: StoreOptions,
 }
 
 /// Every option by name, for the message about an unknown one.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 22] = [
     "format",
     "archive_compression",
     "on_error",
@@ -76,6 +87,10 @@ const NAMES: [&str; 18] = [
     "provenance",
     "partitioning",
     "repeat",
+    "max_retries",
+    "retry_timeout_ms",
+    "stall_timeout_ms",
+    "connect_timeout_ms",
 ];
 
 macro_rules! setters {
@@ -124,6 +139,14 @@ setters! {
     partitioning: Partitioning,
     /// Reads every archive that many times, for scaling experiments. Default: 1.
     repeat: usize,
+    /// How often a request that fails is sent again without any progress between. Default: 10.
+    max_retries: u32,
+    /// Milliseconds without any progress after which no request is sent again. Default: 180,000.
+    retry_timeout_ms: u64,
+    /// Milliseconds after which a response that brings nothing is given up and resumed. Default: 30,000.
+    stall_timeout_ms: u64,
+    /// Milliseconds that a server has to accept a connection. Default: 5,000.
+    connect_timeout_ms: u64,
 }
 
 macro_rules! formats {
@@ -224,6 +247,10 @@ impl TarOptions {
             "provenance" => self.provenance = parse_bool(name, value)?,
             "partitioning" => self.partitioning = Some(value.parse()?),
             "repeat" => self.repeat = Some(parse_count(name, value, REPEAT_MAX)?),
+            "max_retries" => self.max_retries = Some(parse_retries(name, value)?),
+            "retry_timeout_ms" => self.retry_timeout_ms = Some(parse_timeout(name, value)?),
+            "stall_timeout_ms" => self.stall_timeout_ms = Some(parse_timeout(name, value)?),
+            "connect_timeout_ms" => self.connect_timeout_ms = Some(parse_timeout(name, value)?),
             name if StoreOptions::covers(name) => self.store.insert(name, value)?,
             name => return Err(unknown_option(name)),
         }
@@ -262,6 +289,10 @@ impl TarOptions {
                 format!("option '{name}' goes with a record format (csv, tsv, json, avro), not with '{format}'");
             return Err(Error::new(ErrorKind::Option, message));
         }
+        if let Some(key) = self.store.connect_timeout().filter(|_| self.connect_timeout_ms.is_some()) {
+            let message = format!("options 'connect_timeout_ms' and '{key}' say the same thing: give one of them");
+            return Err(Error::new(ErrorKind::Option, message));
+        }
         if self.on_invalid_utf8.is_some() && self.format == MemberFormat::Members {
             let message = "option 'on_invalid_utf8' goes with formats that make text, not with 'members'";
             return Err(Error::new(ErrorKind::Option, message));
@@ -292,7 +323,30 @@ impl TarOptions {
         options.on_invalid_utf8 = options.on_invalid_utf8.or(session.on_invalid_utf8);
         options.partitioning = options.partitioning.or(session.partitioning);
         options.schema_infer_max_records = options.schema_infer_max_records.or(session.schema_infer_max_records);
+        options.max_retries = options.max_retries.or(session.max_retries);
+        options.retry_timeout_ms = options.retry_timeout_ms.or(session.retry_timeout_ms);
+        options.stall_timeout_ms = options.stall_timeout_ms.or(session.stall_timeout_ms);
+        options.connect_timeout_ms = options.connect_timeout_ms.or(session.connect_timeout_ms);
         options
+    }
+
+    /// How long to go on with a network that fails.
+    pub(crate) fn retry_policy(&self) -> RetryPolicy {
+        let default = RetryPolicy::default();
+        RetryPolicy {
+            max_retries: self.max_retries.unwrap_or(default.max_retries),
+            timeout_ms: self.retry_timeout_ms.unwrap_or(default.timeout_ms),
+            stall_timeout_ms: self.stall_timeout_ms.unwrap_or(default.stall_timeout_ms),
+            ..default
+        }
+    }
+
+    /// What the store of such URLs is told.
+    pub(crate) fn store_options(&self, scheme: Scheme) -> StoreOptions {
+        match self.connect_timeout_ms {
+            Some(timeout_ms) => self.store.clone().or_connect_timeout(scheme, timeout_ms),
+            None => self.store.clone(),
+        }
     }
 
     pub(crate) fn infer_records(&self) -> usize {
@@ -333,6 +387,22 @@ fn parse_byte(name: &str, value: &str) -> Result<u8> {
             Err(Error::new(ErrorKind::Option, format!("option '{name}' can't be '{value}': it is one ASCII character")))
         }
     }
+}
+
+pub(super) fn parse_retries(name: &str, value: &str) -> Result<u32> {
+    let retries = parse_whole(name, value, 0, RETRIES_MAX)?;
+    Ok(u32::try_from(retries).unwrap_or(u32::MAX))
+}
+
+pub(super) fn parse_timeout(name: &str, value: &str) -> Result<u64> {
+    parse_whole(name, value, 1, TIMEOUT_MS_MAX)
+}
+
+fn parse_whole(name: &str, value: &str, min: u64, max: u64) -> Result<u64> {
+    value.parse::<u64>().ok().filter(|number| (min..=max).contains(number)).ok_or_else(|| {
+        let message = format!("option '{name}' can't be '{value}': it is a whole number, between {min} and {max}");
+        Error::new(ErrorKind::Option, message)
+    })
 }
 
 pub(super) fn parse_count(name: &str, value: &str, max: usize) -> Result<usize> {
@@ -379,5 +449,54 @@ mod tests {
         session.set_option("on_error", "skip").unwrap();
         assert_eq!(TarOptions::csv().or_session(&session).on_error, Some(OnError::Skip));
         assert_eq!(TarOptions::csv().on_error(OnError::Fail).or_session(&session).on_error, Some(OnError::Fail));
+        for (name, value) in [("max_retries", "3"), ("stall_timeout_ms", "77"), ("retry_timeout_ms", "88")] {
+            session.set_option(name, value).unwrap();
+        }
+        let policy = TarOptions::csv().retry_timeout_ms(99).or_session(&session).retry_policy();
+        assert_eq!((policy.max_retries, policy.stall_timeout_ms, policy.timeout_ms), (3, 77, 99));
+    }
+
+    #[test]
+    fn a_connect_timeout_reaches_the_store_under_its_own_name() {
+        for (scheme, key) in [(Scheme::S3, "aws"), (Scheme::Gs, "gcp"), (Scheme::Az, "azure"), (Scheme::Https, "http")]
+        {
+            let key = format!("{key}.connect_timeout");
+            let mut stores = TarOptions::members().connect_timeout_ms(1_500).store_options(scheme);
+            assert_eq!(stores.connect_timeout(), Some(key.as_str()));
+            let mut want = StoreOptions::default();
+            want.insert(&key, "1500 ms").unwrap();
+            assert_eq!(stores, want);
+            // What the table says to the store itself wins over the session.
+            stores = TarOptions::members().store_option(&key, "9 s").unwrap().store_options(scheme);
+            assert_eq!(stores.clone().or_connect_timeout(scheme, 1_500), stores);
+        }
+        let twice = TarOptions::members().connect_timeout_ms(5).store_option("aws.connect_timeout", "9 s").unwrap();
+        let error = twice.validate().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "options 'connect_timeout_ms' and 'aws.connect_timeout' say the same thing: give one of them"
+        );
+    }
+
+    #[test]
+    fn limits_of_waiting_are_checked() {
+        for (name, value, ok) in [
+            ("max_retries", "0", true),
+            ("max_retries", "1000", true),
+            ("max_retries", "1001", false),
+            ("max_retries", "-1", false),
+            ("stall_timeout_ms", "0", false),
+            ("stall_timeout_ms", "1", true),
+            ("retry_timeout_ms", "86400000", true),
+            ("retry_timeout_ms", "86400001", false),
+            ("connect_timeout_ms", "5 s", false),
+        ] {
+            let set = TarOptions::default().set(name, value);
+            assert_eq!(set.is_ok(), ok, "{name} = {value}");
+            assert_eq!(TarsqlConfig::default().set_option(name, value).is_ok(), ok, "SET tarsql.{name} = {value}");
+            if let Err(error) = set {
+                assert!(error.to_string().contains("it is a whole number, between"), "{error}");
+            }
+        }
     }
 }

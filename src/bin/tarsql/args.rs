@@ -42,9 +42,13 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Format::Automatic)]
     pub(crate) format: Format,
 
-    /// Print results, warnings and errors only
+    /// Print results, errors and what was left out only
     #[arg(short = 'q', long)]
     pub(crate) quiet: bool,
+
+    /// Print every request to a store on stderr, and every wait for one
+    #[arg(short = 'v', long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
 
     /// Rows that a table shows; inf shows all
     #[arg(long, value_name = "N", default_value_t = RowLimit(Some(MAXROWS_DEFAULT)), value_parser = RowLimit::parse)]
@@ -229,6 +233,7 @@ mod tests {
             &["--set", "1A=b"],
             &["--format", "yaml"],
             &["--cluster", "df://host:50050"],
+            &["-q", "-v"],
         ] {
             assert_eq!(parse(arguments).expect_err("refused").exit_code(), 2, "{arguments:?}");
         }

@@ -1,8 +1,14 @@
 //! Where output goes: results to stdout, everything else to stderr, one place for both.
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::ProgressBar;
+
+use tarsql::metrics::redact;
 
 use crate::args::{Args, RowLimit};
+use crate::cell::without_controls;
 use crate::failure::Failure;
 use crate::print::Format;
 
@@ -74,9 +80,32 @@ pub(crate) fn complain(message: &str) {
     line_to_stderr(&format!("tarsql: {message}"));
 }
 
+/// Prints a line on stderr from wherever it comes, at any time.
+pub(crate) fn tell(line: &str) {
+    line_to_stderr(line);
+}
+
+/// The bar that is on stderr now: it has to step aside for every line.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Notes which bar is on stderr from now on, if any.
+pub(crate) fn set_bar(bar: Option<ProgressBar>) {
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+}
+
+/// The one way to stderr: whatever a message quotes, neither secrets nor anything that a terminal would obey get out.
 fn line_to_stderr(text: &str) {
-    // With stderr gone there is nobody left to tell.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let text = redact(text);
+    let text = without_controls(&text);
+    let write = || {
+        // With stderr gone there is nobody left to tell.
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    };
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match bar {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
 }
 
 /// Buffered stdout that remembers why it failed: the printers in between turn I/O errors into strings, and a closed pipe

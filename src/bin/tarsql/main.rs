@@ -10,6 +10,7 @@ mod console;
 mod exec;
 mod failure;
 mod highlight;
+mod logger;
 mod print;
 mod progress;
 mod repl;
@@ -63,6 +64,7 @@ fn run(args: &Args) -> Result<Ending, Failure> {
             .map_err(|error| Failure::Usage(format!("--data-path '{}': {error}", directory.display())))?;
     }
     let mut console = Console::new(args);
+    logger::install(args);
     let runtime = runtime(args)?;
     let result = mode(args, sources, &runtime, &mut console);
     if result.is_err() {

@@ -8,6 +8,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{MissedTickBehavior, interval_at};
 
+use crate::console;
+
 /// How often the bar moves.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -34,6 +36,7 @@ impl Progress {
     pub(crate) fn of(plan: &Arc<dyn ExecutionPlan>) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         let mover = SpawnedTask::spawn(keep_moving(bar.clone(), Arc::clone(plan)));
+        console::set_bar(Some(bar.clone()));
         Self { bar, _mover: mover }
     }
 }
@@ -41,6 +44,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+        console::set_bar(None);
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
 use object_store::{Error as StoreError, GetOptions, GetRange, GetResult, GetResultPayload};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -16,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::{FetchSettings, FetchTarget, RetryFailure, UNKNOWN_SIZE, fault, len_of};
 use crate::stats::Stats;
 use crate::store::fault::{is_transient, replaced, status};
-use crate::store::retry::{Backoff, within};
+use crate::store::retry::{Backoff, Pace, within};
 
 /// An object that is being read, shared by the requests for it.
 pub(super) struct Object {
@@ -61,7 +60,7 @@ impl Object {
         let options =
             GetOptions { if_match, version, range: range.clone().map(GetRange::Bounded), ..Default::default() };
         let answer = self.target.store.get_opts(&self.target.location, options);
-        let result = within(self.settings.stall_timeout_ms, answer).await?;
+        let result = within(self.settings.retry.stall_timeout_ms, answer).await?;
         self.check_identity(&result)?;
         let size = result.meta.size;
         let want = range.map_or(0..size, |range| range.start..range.end.min(size));
@@ -85,7 +84,9 @@ impl Object {
             (Some(was), Some(is)) if bare(was) != bare(is) => {
                 return changed(format!("its ETag was {}, now it is {}", bare(was), bare(is)));
             }
-            (None, None) if first.last_modified != meta.last_modified => {
+            (Some(_), Some(_)) => {}
+            // Without an ETag in one of the two, the time is all there is.
+            _ if first.last_modified != meta.last_modified => {
                 return changed(format!("it was last modified {}, now {}", first.last_modified, meta.last_modified));
             }
             _ => {}
@@ -104,7 +105,7 @@ impl Object {
         arrived: Arc<AtomicU64>,
     ) -> Result<Bytes, RetryFailure> {
         let mut body = Body { start: range.start, end: range.end, parts: Parts::None, arrived };
-        let mut backoff = Backoff::new(&self.settings.retry);
+        let mut backoff = Backoff::new(&self.settings.retry, &self.target.url);
         loop {
             let before = body.position();
             let error = match self.read_on(&mut body).await {
@@ -115,9 +116,7 @@ impl Object {
                 // The connection broke after the last byte.
                 return Ok(body.parts.into_bytes());
             }
-            if body.position() > before {
-                backoff.progress();
-            }
+            backoff.gained(body.position() - before);
             tokio::time::sleep(backoff.again(error)?).await;
             self.stats.retries.add(1);
             if body.position() > range.start {
@@ -134,10 +133,8 @@ impl Object {
             // As a stream, object_store reads files 8 KiB at a time.
             body.push(result.bytes().await?, &self.stats)?;
         } else {
-            let mut chunks = result.into_stream();
-            while let Some(chunk) =
-                within(self.settings.stall_timeout_ms, async { chunks.next().await.transpose() }).await?
-            {
+            let (mut chunks, mut pace) = (result.into_stream(), Pace::new(self.settings.retry.stall_timeout_ms));
+            while let Some(chunk) = pace.next(&mut chunks).await? {
                 body.push(chunk, &self.stats)?;
             }
         }

@@ -58,7 +58,8 @@ impl Lister<'_> {
     }
 
     async fn get(&self, location: &Path, options: GetOptions) -> Result<ObjectMeta, RetryFailure> {
-        retry(self.policy, self.stats, || async {
+        let url = self.locator.url_of(location.as_ref());
+        retry(self.policy, self.stats, &url, || async {
             self.requests.add(1);
             Ok(self.connection.store.get_opts(location, options.clone()).await?.meta)
         })
