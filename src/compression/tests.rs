@@ -380,6 +380,13 @@ fn what_stands_before_damage_comes_out_however_it_arrives() {
             }
         }
     }
+    // A last block that is stored as it is, in a frame that announces one byte more: all but that block's last byte.
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x20, 9, 0x41, 0, 0];
+    frame.extend_from_slice(b"abcdefgh");
+    for piece in 1..=frame.len() {
+        let found = decompress_damaged(Compression::Zstd, &frame, piece, 4096);
+        assert_eq!(found, (b"abcdefg".to_vec(), true), "pieces of {piece}");
+    }
     // Damage in the last block, in front of its checksum.
     let mut damaged = blocks(&plain);
     let at = damaged.len() - 8;

@@ -131,8 +131,8 @@ impl super::Frames for Frames {
         let part = match self.asked {
             // The first bytes of a frame that tell its kind.
             0 => BLOCK_HEADER_LEN,
-            asked if asked <= BLOCK_HEADER_LEN => asked,
-            asked => asked - BLOCK_HEADER_LEN,
+            // The last bytes of a frame one by one: a length that does not fit takes back what the call has written.
+            asked => asked.saturating_sub(BLOCK_HEADER_LEN).max(1),
         };
         let input = &input[..part.min(input.len())];
         if !self.look(place, input, room)? {
