@@ -32,12 +32,22 @@ use arrow_avro::reader::ReaderBuilder;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::avro::columns::Columns;
-use crate::member::avro::container::{BlockHead, Codec, Header};
+use crate::member::avro::container::{BLOCK_BYTES_MAX, BlockHead, Codec, Header};
 use crate::member::{RecordDecoder, RecordOptions, Records};
+use crate::memory::Allowance;
 use crate::policy::OnInvalidUtf8;
 
 /// Blocks are joined up to so many bytes.
 const JOINED_BYTES: usize = 1 << 20;
+
+/// Part of a limited memory that one block of each partition may unfold to: it is held twice more while it is decoded.
+const BLOCKS_SHARE: u64 = 4;
+
+/// What it may unfold to in any case.
+const BLOCK_BYTES_MIN: u64 = 1 << 20;
+
+/// Batches of one block that are made at once; a block of twenty bytes may claim millions of records.
+const READY_BATCHES_MAX: usize = 16;
 
 /// How often blocks are held while they become batches: decompressed, decoded, and converted to the columns' types.
 const DECODED_COPIES: usize = 3;
@@ -80,6 +90,10 @@ pub(crate) struct AvroDecoder {
     /// Records that only have to be counted: a block of twenty bytes may claim millions.
     counting: usize,
     ready: VecDeque<Records>,
+    /// Decoded records behind those that are ready: nulls take nothing before they become values of a column's type.
+    later: VecDeque<RecordBatch>,
+    /// What came of one of them.
+    failure: Option<Error>,
 }
 
 /// What the header told.
@@ -119,7 +133,17 @@ impl Blocks {
 impl AvroDecoder {
     /// The columns are looked for when the header is there.
     pub(crate) fn new(options: RecordOptions) -> Self {
-        Self { options, pending: Vec::new(), offset: 0, open: None, records: 0, counting: 0, ready: VecDeque::new() }
+        Self {
+            options,
+            pending: Vec::new(),
+            offset: 0,
+            open: None,
+            records: 0,
+            counting: 0,
+            ready: VecDeque::new(),
+            later: VecDeque::new(),
+            failure: None,
+        }
     }
 
     /// Takes what is complete off `pending`.
@@ -167,8 +191,13 @@ impl AvroDecoder {
                 return Err(bad_block(offset, &format!("{} bytes are less than {records} records", head.bytes)));
             }
         } else {
-            codec::decompress(open.header.codec, block, &mut open.blocks.bytes)
-                .map_err(|what| bad_block(offset, &what))?;
+            codec::decompress(
+                open.header.codec,
+                block,
+                block_bytes_max(&self.options.allowance),
+                &mut open.blocks.bytes,
+            )
+            .map_err(|what| bad_block(offset, &what))?;
         }
         let bytes = start..open.blocks.bytes.len();
         open.blocks.blocks.push(Block { offset, records, bytes });
@@ -197,12 +226,15 @@ impl AvroDecoder {
         for block in blocks {
             let Some(open) = &self.open else { return Ok(()) };
             let bytes = &bytes[block.bytes.clone()];
-            let batch = open.decode(bytes, block.records);
-            let batch = batch.or_else(|cause| match self.options.on_invalid_utf8 {
-                OnInvalidUtf8::Fail => Err(cause),
-                policy => open.decode_texts(bytes, block.records, policy).unwrap_or(Err(cause)),
-            });
-            let batch = batch.map_err(|cause| bad_block(block.offset, "its records can't be read").caused_by(cause))?;
+            let batch = match open.decode(bytes, block.records) {
+                Ok(batch) => batch,
+                Err(cause) => {
+                    let mended =
+                        open.decode_texts(bytes, block.records, self.records + 1, self.options.on_invalid_utf8);
+                    let damaged = || bad_block(block.offset, "its records can't be read").caused_by(cause);
+                    Some(mended.ok_or_else(damaged)??)
+                }
+            };
             self.emit(batch.as_ref(), block.records)?;
         }
         Ok(())
@@ -215,7 +247,16 @@ impl AvroDecoder {
             return Ok(());
         };
         let batches = records.div_ceil(self.options.batch_size.max(1));
+        if !self.later.is_empty() {
+            self.later.push_back(decoded.clone());
+            return Ok(());
+        }
         for batch in 0..batches {
+            if batch == READY_BATCHES_MAX {
+                let start = records * batch / batches;
+                self.later.push_back(decoded.slice(start, records - start));
+                break;
+            }
             let (start, end) = (records * batch / batches, records * (batch + 1) / batches);
             let first = self.records + 1;
             self.records += i64::try_from(end - start).unwrap_or(i64::MAX);
@@ -225,6 +266,28 @@ impl AvroDecoder {
             }
         }
         Ok(())
+    }
+
+    /// A batch of the records that were decoded and not converted.
+    fn convert_later(&mut self) -> Option<Records> {
+        let open = self.open.as_ref()?;
+        while let Some(decoded) = self.later.pop_front() {
+            let rows = decoded.num_rows().min(self.options.batch_size.max(1));
+            if rows < decoded.num_rows() {
+                self.later.push_front(decoded.slice(rows, decoded.num_rows() - rows));
+            }
+            let first = self.records + 1;
+            self.records += i64::try_from(rows).unwrap_or(i64::MAX);
+            match open.columns.convert(&decoded.slice(0, rows), first, &self.options) {
+                Ok(records) if records.batch.num_rows() > 0 => return Some(records),
+                Ok(_) => {}
+                Err(error) => {
+                    self.failure = Some(error);
+                    self.later.clear();
+                }
+            }
+        }
+        None
     }
 
     /// A batch of the records of which nothing is needed.
@@ -258,7 +321,11 @@ impl RecordDecoder for AvroDecoder {
     }
 
     fn next_records(&mut self) -> Option<Records> {
-        self.ready.pop_front().or_else(|| self.count())
+        self.ready.pop_front().or_else(|| self.convert_later()).or_else(|| self.count())
+    }
+
+    fn failure(&mut self) -> Option<Error> {
+        self.failure.take()
     }
 
     fn bytes_wanted(&self, piece_bytes: usize) -> usize {
@@ -282,18 +349,20 @@ impl Open {
         self.decode_as(&self.header, bytes, records).map(Some)
     }
 
-    /// As [`Open::decode`], with texts that are not UTF-8 mended as `policy` says; `None` where that can't help.
+    /// As [`Open::decode`], with texts that are not UTF-8 mended, or refused, as `policy` says; `None` where something
+    /// else is wrong. The first record is number `first`.
     fn decode_texts(
         &self,
         bytes: &[u8],
         records: usize,
+        first: i64,
         policy: OnInvalidUtf8,
-    ) -> Option<Result<Option<RecordBatch>, ArrowError>> {
+    ) -> Option<Result<RecordBatch>> {
         let schema = texts::as_bytes(&self.header.schema)?;
         let header = Header { schema, ..self.header.clone() };
         let batch = self.decode_as(&header, bytes, records).ok()?;
         let writer = self.writer.project(&self.columns.needed).ok()?;
-        Some(texts::from_bytes(&batch, &writer, policy).map(Some))
+        Some(texts::from_bytes(&batch, &writer, first, policy))
     }
 
     fn decode_as(&self, header: &Header, bytes: &[u8], records: usize) -> Result<RecordBatch, ArrowError> {
@@ -336,6 +405,12 @@ impl Open {
         let count = RecordBatchOptions::new().with_row_count(Some(records));
         RecordBatch::try_new_with_options(schema, columns, &count)
     }
+}
+
+/// What a block may unfold to, by the format's limit or by what there is.
+fn block_bytes_max(allowance: &Allowance) -> usize {
+    let share = allowance.share(BLOCKS_SHARE, BLOCK_BYTES_MIN, BLOCK_BYTES_MAX as u64);
+    usize::try_from(share).unwrap_or(BLOCK_BYTES_MAX)
 }
 
 fn bad_block(offset: u64, what: &str) -> Error {

@@ -63,6 +63,14 @@ impl MemberContent {
         self.input_ended = true;
     }
 
+    /// The content is damaged from here on. Brings what waited for more bytes to tell its compression, if it has none.
+    pub(crate) fn cut(&mut self) -> Option<Bytes> {
+        match &mut self.state {
+            State::Head(head) if Compression::detect(head) == Compression::None => Some(std::mem::take(head).into()),
+            _ => None,
+        }
+    }
+
     /// The next piece of decompressed content; `None` when more has to be pushed, or all is out.
     ///
     /// # Errors

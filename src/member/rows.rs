@@ -246,7 +246,11 @@ impl MemberRows for RecordRows {
         if let Some(open) = &mut self.open {
             (open.ended, open.finished) = (true, true);
             self.wanted = None;
+            let rest = open.content.cut();
             open.content = MemberContent::new(Arc::clone(&self.stats)).within(&self.allowance);
+            if let Some(rest) = rest {
+                open.decoder.decode(&rest)?;
+            }
             open.decoder.abandon()?;
         }
         Ok(())
@@ -257,6 +261,9 @@ impl MemberRows for RecordRows {
             let Some(open) = &mut self.open else { return Ok(None) };
             if let Some(records) = open.rest.take().or_else(|| open.decoder.next_records()) {
                 break records;
+            }
+            if let Some(error) = open.decoder.failure() {
+                return Err(error);
             }
             if !open.finished && !self.make_room() {
                 return Ok(None);

@@ -161,15 +161,12 @@ impl RunReport {
         self.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// What a run that did not fail did not do: read all archives to their ends, read all that is in them.
-    fn caveats(&self) -> Option<String> {
+    /// What stands in the place of `Completeness` where a run did not fail, but read no further than it had to.
+    fn early_end(&self) -> Option<String> {
         let files = self.listing.files;
         let finished = files.saturating_sub(self.unfinished_archives);
-        let early = (self.unfinished_archives > 0)
-            .then(|| format!("ended early, as by a LIMIT: {finished} of {files} archives were read to their end"));
-        let skipped = (!self.skipped.is_empty()).then(|| format!("left out: {}", self.skipped_kinds()));
-        let caveats: Vec<String> = early.into_iter().chain(skipped).collect();
-        (!caveats.is_empty()).then(|| caveats.join("; "))
+        (self.unfinished_archives > 0 && self.error.is_none())
+            .then(|| format!("ended early, as by a LIMIT: {finished} of {files} archives were read to their end"))
     }
 
     /// One record for each number, `RowCount`, `Duration` and `Status` last. Numbers that are 0 are there too; only
@@ -177,15 +174,16 @@ impl RunReport {
     pub fn records(&self) -> Vec<Record> {
         let mut records = Records::new(self);
         records.listing(&self.listing);
-        records.scan(&self.scan);
+        records.scan(&self.scan, self.skipped_kinds());
         records.usage(self.usage);
         records.partitions(&self.partitions);
         records.archives(&self.archives);
         records.written(&self.written);
         records.add_if_known(PROCESSING, "Completeness", self.completeness, "Ratio");
         records.add(PROCESSING, "RowCount", as_f64(self.scan.rows), "Rows");
+        records.explain_last(self.early_end());
         records.add(PROCESSING, "Duration", self.duration_secs, "Seconds");
-        records.status(self.error.as_deref(), self.caveats());
+        records.status(self.error.as_deref());
         records.records
     }
 }
@@ -249,7 +247,7 @@ impl Records {
         self.add(LISTING, "ListingDuration", listing.duration_secs, "Seconds");
     }
 
-    fn scan(&mut self, scan: &Scan) {
+    fn scan(&mut self, scan: &Scan, skipped: String) {
         let counts = [
             ("BytesFetched", scan.bytes_fetched, "Bytes"),
             ("BytesDecompressed", scan.bytes_decompressed, "Bytes"),
@@ -263,6 +261,7 @@ impl Records {
         ];
         for (metric, count, unit) in counts {
             self.add(PROCESSING, metric, as_f64(count), unit);
+            self.explain_last((metric == "Errors" && !skipped.is_empty()).then(|| skipped.clone()));
         }
         self.add(PROCESSING, "FetchWaitSeconds", scan.fetch_wait_secs, "Seconds");
         self.add(PROCESSING, "DecompressSeconds", scan.decompress_secs, "Seconds");
@@ -306,12 +305,17 @@ impl Records {
         self.add(WRITING, "WrittenFiles", as_f64(written.files), "Count");
     }
 
-    /// The error, or what a run without one has to confess.
-    fn status(&mut self, error: Option<&str>, caveats: Option<String>) {
+    fn status(&mut self, error: Option<&str>) {
         let value = if error.is_none() { 1.0 } else { 0.0 };
         let record = self.record(PROCESSING, "Status", value, "Flag");
-        let details = error.map(|error| shorten(redact(error))).or(caveats);
-        self.records.push(Record { details, ..record });
+        self.records.push(Record { details: error.map(|error| shorten(redact(error))), ..record });
+    }
+
+    /// Puts what has to be said of the record added last in the place of the statement.
+    fn explain_last(&mut self, details: Option<String>) {
+        if let (Some(record), Some(details)) = (self.records.last_mut(), details) {
+            record.details = Some(details);
+        }
     }
 }
 
@@ -390,21 +394,21 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_not_the_whole_truth_says_so() {
+    fn what_was_not_read_is_said_in_the_details() {
         let mut report = RunReport::new("SELECT 1");
-        let status = |report: &RunReport| {
-            let status = report.records().pop().unwrap();
-            (status.value, status.details)
+        let details = |report: &RunReport, metric| {
+            let records = report.records();
+            records.into_iter().find(|record| record.metric == metric).and_then(|record| record.details).unwrap()
         };
         report.listing.files = 3;
-        assert_eq!(status(&report), (1.0, None));
+        assert_eq!((&*details(&report, "RowCount"), &*details(&report, "Errors")), ("SELECT 1", "SELECT 1"));
         report.unfinished_archives = 2;
         let early = "ended early, as by a LIMIT: 1 of 3 archives were read to their end";
-        assert_eq!(status(&report), (1.0, Some(early.to_owned())));
+        assert_eq!(details(&report, "RowCount"), early);
         report.skipped = BTreeMap::from([("unreachable", 1), ("archive", 2)]);
-        assert_eq!(status(&report), (1.0, Some(format!("{early}; left out: 2 archive, 1 unreachable"))));
+        assert_eq!(details(&report, "Errors"), "2 archive, 1 unreachable");
         report.error = Some("no space".into());
-        assert_eq!(status(&report), (0.0, Some("no space".to_owned())));
+        assert_eq!(details(&report, "RowCount"), "SELECT 1", "an error is no early end");
     }
 
     #[test]

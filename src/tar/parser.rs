@@ -223,7 +223,11 @@ impl Parser {
             State::Sparse(member, map) => self.map_block(member, map, block, offset),
             _ if is_zero_block(block) => self.zero_block(offset),
             _ => match Header::new(block) {
-                Ok(header) => self.header(&header, offset).map_err(|error| error.at(offset)),
+                Ok(header) => {
+                    let member = self.header(&header, offset).map_err(|error| error.at(offset))?;
+                    self.header_bytes += BLOCK_SIZE;
+                    Ok(member)
+                }
                 Err(reason) => self.no_header(block, &reason, offset),
             },
         }
@@ -264,7 +268,6 @@ impl Parser {
             self.globals.clear();
         }
         self.has_header = true;
-        self.header_bytes += BLOCK_SIZE;
         self.end_marker_bytes += self.zero_blocks * BLOCK_SIZE;
         self.zero_blocks = 0;
         self.claimed_end = 0;

@@ -233,6 +233,8 @@ fn a_limit_leaves_completeness_out() {
     let (_, metrics) = Tarsql::sql("SELECT path FROM 'testdata/python/many.tar' LIMIT 3").measured_ok();
     check(&metrics);
     has_all(&metrics, true);
+    let says = "ended early, as by a LIMIT: 0 of 1 archives were read to their end";
+    assert_eq!(text(metrics.of("RowCount")[0], "details"), says);
     let (_, metrics) = Tarsql::sql("SELECT path FROM 'testdata/python/many.tar' LIMIT 100000").measured_ok();
     assert_eq!(metrics.value("Completeness"), 1.0);
     // A statement without archives has nothing to be complete of.
@@ -286,6 +288,7 @@ fn what_was_left_out_is_counted() {
     assert_eq!(output.status, Some(3), "{}", output.stderr);
     check(&metrics);
     assert_eq!((metrics.count("FileCount"), metrics.count("Errors"), metrics.value("Status")), (3, 3, 1.0));
+    assert_eq!(text(metrics.of("Errors")[0], "details"), "3 archive");
 
     // What is there, out of what the last header says should be: a block and a member of 512 bytes, then one of 5,000,
     // which take ten blocks.

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Schema};
-use arrow::error::ArrowError;
 use serde_json::Value;
 
+use crate::batch::internal;
+use crate::error::{Error, ErrorKind, Result};
 use crate::member::utf8;
 use crate::policy::OnInvalidUtf8;
 
@@ -36,21 +37,27 @@ pub(super) fn as_bytes(schema: &str) -> Option<String> {
     found.then(|| schema.to_string())
 }
 
-/// The inverse of [`as_bytes`], for columns: text where `writer` has it.
+/// The inverse of [`as_bytes`], for columns: text where `writer` has it. The first record is number `first`.
+///
+/// # Errors
+/// A text that is not UTF-8, where `policy` says `fail`.
 pub(super) fn from_bytes(
     batch: &RecordBatch,
     writer: &Schema,
+    first: i64,
     policy: OnInvalidUtf8,
-) -> Result<RecordBatch, ArrowError> {
-    let columns = batch.columns().iter().zip(writer.fields()).map(|(column, field)| -> Result<ArrayRef, ArrowError> {
+) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().zip(writer.fields()).map(|(column, field)| -> Result<ArrayRef> {
         match (column.data_type(), field.data_type()) {
             (DataType::Binary, DataType::Utf8) => {
-                let texts = column.as_binary::<i32>().iter().map(|bytes| match bytes {
-                    Some(bytes) => utf8::decode(bytes, policy),
+                let texts = (first..).zip(column.as_binary::<i32>()).map(|(number, bytes)| match bytes {
+                    Some(bytes) => utf8::decode(bytes, policy).map_err(|error| {
+                        let what = format!("record {number}, column '{}': {}", field.name(), error.message());
+                        Error::new(ErrorKind::Record, what)
+                    }),
                     None => Ok(None),
                 });
-                let texts = texts.collect::<Result<StringArray, _>>();
-                Ok(Arc::new(texts.map_err(|error| ArrowError::ExternalError(Box::new(error)))?))
+                Ok(Arc::new(texts.collect::<Result<StringArray>>()?))
             }
             _ => Ok(Arc::clone(column)),
         }
@@ -59,7 +66,7 @@ pub(super) fn from_bytes(
     let fields = writer.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let count = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(schema, columns.collect::<Result<_, _>>()?, &count)
+    RecordBatch::try_new_with_options(schema, columns.collect::<Result<_>>()?, &count).map_err(internal)
 }
 
 #[cfg(test)]
