@@ -13,7 +13,7 @@ use crate::testdata::{sha256, testdata};
 
 /// What a server can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Skill {
+pub(crate) enum Skill {
     /// `Range`, `HEAD` and `Content-Length`.
     Ranges,
     /// No `Range`: always the whole object.
@@ -23,14 +23,14 @@ enum Skill {
 }
 
 /// A web server of this process. It ends with the process.
-struct Server {
-    url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     /// The requests so far: `GET /a.tar bytes=0-9`.
     log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    fn start(skill: Skill, objects: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> Self {
+    pub(crate) fn start(skill: Skill, objects: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let objects: Arc<BTreeMap<String, Vec<u8>>> =
@@ -47,7 +47,7 @@ impl Server {
         server
     }
 
-    fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().expect("nobody panics").clone()
     }
 }

@@ -1,5 +1,6 @@
 //! Where output goes: results to stdout, everything else to stderr, one place for both.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -9,7 +10,7 @@ use tarsql::metrics::redact;
 
 use crate::args::{Args, RowLimit};
 use crate::cell::without_controls;
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 use crate::print::Format;
 
 /// What is gathered before it is written to stdout. Each batch ends with a flush anyway.
@@ -91,6 +92,19 @@ static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 /// Notes which bar is on stderr from now on, if any.
 pub(crate) fn set_bar(bar: Option<ProgressBar>) {
     *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+}
+
+/// Tells of panics as of everything else. The standard hook would print what they quote as it stands.
+pub(crate) fn tell_of_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map(|place| format!(" in {place}")).unwrap_or_default();
+        complain(&one_line(&format!("internal error{place}: {message}")));
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            line_to_stderr(&backtrace.to_string());
+        }
+    }));
 }
 
 /// The one way to stderr: whatever a message quotes, neither secrets nor anything that a terminal would obey get out.

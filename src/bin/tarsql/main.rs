@@ -44,6 +44,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 const SETTLE_STEP: Duration = Duration::from_millis(5);
 
 fn main() -> ExitCode {
+    console::tell_of_panics();
     let args = Args::from_command_line();
     match run(&args) {
         Ok(Ending::Complete) => ExitCode::SUCCESS,
