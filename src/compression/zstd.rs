@@ -58,7 +58,15 @@ impl Frames {
         let no_decoder = |error| Error::new(ErrorKind::Limit, "zstd decoder could not be set up").caused_by(error);
         let mut decoder = Decoder::new().map_err(no_decoder)?;
         decoder.set_parameter(DParameter::WindowLogMax(window_log_max)).map_err(no_decoder)?;
-        Ok(Self { decoder, window_bytes_max: 1 << window_log_max, part: Part::Between, start: 0, frames: 0, asked: 0, is_full: false })
+        Ok(Self {
+            decoder,
+            window_bytes_max: 1 << window_log_max,
+            part: Part::Between,
+            start: 0,
+            frames: 0,
+            asked: 0,
+            is_full: false,
+        })
     }
 
     fn run(&mut self, place: Place, input: &[u8], output: &mut [u8]) -> Result<Progress> {
