@@ -13,15 +13,30 @@ mod targets;
 
 pub use targets::{TARGETS, Target, named};
 
-use tarsql::{compression, error, tar};
+use tarsql::{archive, compression, error, locator, memory, stats, store, tar};
 
 /// The files of the crate itself. What nothing here calls is called there.
 #[path = "../../src"]
-#[allow(dead_code, unused_imports, clippy::unwrap_used)]
+#[allow(dead_code, unused_imports)]
 mod tarsql {
+    pub(crate) mod archive;
     pub(crate) mod compression;
     pub(crate) mod error;
+    pub(crate) mod locator;
+    pub(crate) mod memory;
+    pub(crate) mod stats;
     pub(crate) mod tar;
+
+    /// Reading an object, without what connects to servers: the options of those are the engine's.
+    pub(crate) mod store {
+        mod credentials;
+        mod fault;
+        mod fetch;
+        mod http;
+        mod retry;
+
+        pub(crate) use self::fetch::{FetchSettings, FetchTarget, ObjectReader};
+    }
 }
 
 /// What libFuzzer calls, for the target of that name.

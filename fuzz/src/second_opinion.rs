@@ -96,13 +96,16 @@ fn kind(kind: tar::EntryType) -> &'static str {
 fn differences(data: &[u8]) -> Option<&'static str> {
     let mut archive = tar::Archive::new(data);
     archive.set_ignore_zeros(true);
-    let mut has_long_name = false;
-    let mut has_pax = false;
+    let (mut has_long_name, mut has_pax) = (false, false);
+    let mut pax_size = None;
     for entry in archive.entries().ok()?.raw(true) {
         let Ok(mut entry) = entry else { return Some("it has a damaged header, or garbage behind its end") };
         let header = entry.header().clone();
         let size = entry.size();
         let type_byte = header.entry_type().as_byte();
+        if header.as_bytes()[257..].starts_with(b"ustar") && header.as_gnu().is_none() && header.as_ustar().is_none() {
+            return Some("it wants a version behind the magic; some writers put NULs or blanks there");
+        }
         let is_extension = matches!(type_byte, b'x' | b'L' | b'K');
         if is_extension && header.as_gnu().is_none() && header.as_ustar().is_none() {
             return Some("it takes an extension header without magic for a member; we, as GNU tar, don't");
@@ -127,7 +130,13 @@ fn differences(data: &[u8]) -> Option<&'static str> {
                 if let Some(difference) = pax_differences(&body) {
                     return Some(difference);
                 }
+                pax_size = size_record(&body);
                 has_pax = true;
+            }
+            _ if pax_size.take().is_some_and(|pax_size| pax_size != size) => {
+                return Some(
+                    "the headers that this list is made of are its raw ones, without the sizes in pax records",
+                );
             }
             0 | b'0' | b'7' => {
                 if path_ends_with_slash(&entry) {
@@ -149,6 +158,11 @@ fn differences(data: &[u8]) -> Option<&'static str> {
 
 fn path_ends_with_slash(entry: &tar::Entry<'_, &[u8]>) -> bool {
     entry.path_bytes().ends_with(b"/")
+}
+
+fn size_record(body: &[u8]) -> Option<u64> {
+    let mut records = tar::PaxExtensions::new(body).flatten();
+    records.find(|record| record.key_bytes() == b"size")?.value().ok()?.parse().ok()
 }
 
 /// It splits pax records at newlines, stops in silence at a malformed one, and takes the first of several.

@@ -33,7 +33,8 @@ fn replay_all() -> ExitCode {
     let failed: usize = thread::scope(|scope| {
         let work = || {
             let next = || queue.lock().expect("nobody panics with it").next();
-            let run = |target: &Target| Command::new(&program).arg(target.name).status().is_ok_and(|done| done.success());
+            let run =
+                |target: &Target| Command::new(&program).arg(target.name).status().is_ok_and(|done| done.success());
             std::iter::from_fn(next).filter(|target| !run(target)).count()
         };
         let workers: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();

@@ -1,5 +1,6 @@
 //! One file for each thing that is fuzzed: a function from bytes that panics where a promise is broken.
 
+mod archive;
 mod decompress;
 mod parser;
 mod pax;
@@ -15,7 +16,7 @@ pub struct Target {
     /// Panics where a promise is broken.
     pub check: fn(&[u8]),
     /// Changes an input to a likely one of at most so many bytes.
-    pub mutate: fn(&mut Vec<u8>, &mut Dice, usize),
+    pub mutate: Mutate,
     /// What ends the names of files in `testdata/` that are seeds.
     pub seeds: &'static [&'static str],
     /// Longer seeds are cut.
@@ -25,19 +26,34 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
-    Target { name: "parser", check: parser::check, mutate: mutate::archive, seeds: &[".tar"], len_max: 32 << 10, mends_headers: true },
-    Target { name: "pax", check: pax::check, mutate: pax::mutate, seeds: &[".tar"], len_max: 4 << 10, mends_headers: false },
-    Target { name: "sparse", check: sparse::check, mutate: mutate::bytes, seeds: &[".tar"], len_max: 2 << 10, mends_headers: false },
+pub const TARGETS: [Target; 9] = [
+    Target { mends_headers: true, ..target("parser", parser::check, mutate::archive, 32 << 10, &[".tar"]) },
+    target("pax", pax::check, pax::mutate, 4 << 10, &[".tar"]),
+    target("sparse", sparse::check, mutate::bytes, 2 << 10, &[".tar"]),
     decompressor("gzip", |data| decompress::check(Compression::Gzip, data), &["gz", "tgz"]),
     decompressor("zstd", |data| decompress::check(Compression::Zstd, data), &["zst"]),
     decompressor("bzip2", |data| decompress::check(Compression::Bzip2, data), &["bz2", "no-extension"]),
     decompressor("xz", |data| decompress::check(Compression::Xz, data), &["xz"]),
     decompressor("lz4", |data| decompress::check(Compression::Lz4, data), &["lz4"]),
+    Target { mends_headers: true, ..target("archive", archive::check, archive::mutate, 16 << 10, ARCHIVES) },
 ];
 
+const ARCHIVES: &[&str] = &["tar", "gz", "tgz", "zst", "bz2", "no-extension", "xz", "lz4"];
+
+type Mutate = fn(&mut Vec<u8>, &mut Dice, usize);
+
+const fn target(
+    name: &'static str,
+    check: fn(&[u8]),
+    mutate: Mutate,
+    len_max: usize,
+    seeds: &'static [&'static str],
+) -> Target {
+    Target { name, check, mutate, seeds, len_max, mends_headers: false }
+}
+
 const fn decompressor(name: &'static str, check: fn(&[u8]), seeds: &'static [&'static str]) -> Target {
-    Target { name, check, mutate: mutate::bytes, seeds, len_max: 16 << 10, mends_headers: false }
+    target(name, check, mutate::bytes, 16 << 10, seeds)
 }
 
 /// The target of that name.

@@ -96,15 +96,47 @@ fn records(mut body: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
 }
 
 const KEYS: [&str; 22] = [
-    "path", "linkpath", "size", "uid", "gid", "uname", "gname", "mtime", "atime", "comment", "hdrcharset",
-    "GNU.sparse.major", "GNU.sparse.minor", "GNU.sparse.name", "GNU.sparse.size", "GNU.sparse.realsize",
-    "GNU.sparse.numblocks", "GNU.sparse.map", "GNU.sparse.offset", "GNU.sparse.numbytes", "SCHILY.xattr.user.a",
+    "path",
+    "linkpath",
+    "size",
+    "uid",
+    "gid",
+    "uname",
+    "gname",
+    "mtime",
+    "atime",
+    "comment",
+    "hdrcharset",
+    "GNU.sparse.major",
+    "GNU.sparse.minor",
+    "GNU.sparse.name",
+    "GNU.sparse.size",
+    "GNU.sparse.realsize",
+    "GNU.sparse.numblocks",
+    "GNU.sparse.map",
+    "GNU.sparse.offset",
+    "GNU.sparse.numbytes",
+    "SCHILY.xattr.user.a",
     "LIBARCHIVE.creationtime",
 ];
 
 const VALUES: [&str; 16] = [
-    "", "0", "1", "7", "8", "0,7", "0,3,4,3", "1700000000.123456789", "-1.5", "9223372036854775807",
-    "18446744073709551616", "-1", "a/b", "d/", "a\nb", "=",
+    "",
+    "0",
+    "1",
+    "7",
+    "8",
+    "0,7",
+    "0,3,4,3",
+    "1700000000.123456789",
+    "-1.5",
+    "9223372036854775807",
+    "18446744073709551616",
+    "-1",
+    "a/b",
+    "d/",
+    "a\nb",
+    "=",
 ];
 
 /// Puts a well-formed record anywhere, or changes bytes.

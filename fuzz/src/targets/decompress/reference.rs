@@ -44,7 +44,9 @@ fn may_refuse(compression: Compression, data: &[u8], kind: ErrorKind, message: &
 fn may_accept(compression: Compression, data: &[u8], _message: &str) -> bool {
     match compression {
         // Zeros between and behind members; tapes are padded so.
-        Compression::Gzip | Compression::Bzip2 => data.last() == Some(&0) || data.windows(2).any(|pair| pair == [0, 0x1f]),
+        Compression::Gzip | Compression::Bzip2 => {
+            data.last() == Some(&0) || data.windows(2).any(|pair| pair == [0, 0x1f])
+        }
         // It knows neither skippable frames nor empty blocks.
         Compression::Lz4 => true,
         _ => false,
@@ -69,7 +71,7 @@ fn read(compression: Compression, data: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// Appends a whole stream with every checksum that the format has.
-pub(super) fn compress(compression: Compression, plain: &[u8], stream: &mut Vec<u8>) {
+pub(in crate::targets) fn compress(compression: Compression, plain: &[u8], stream: &mut Vec<u8>) {
     const WRITES: &str = "a vector takes everything";
     match compression {
         Compression::None => stream.extend(plain),
