@@ -158,6 +158,16 @@ impl Allowance {
         shared.pool.limit().map_or(max, |limit| share(limit).clamp(min.min(max), max))
     }
 
+    /// Whether anything is counted.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The limit, where there is one and `bytes` are more.
+    pub(crate) fn limit_below(&self, bytes: u64) -> Option<u64> {
+        self.0.as_ref()?.shared.pool.limit().filter(|limit| *limit < bytes)
+    }
+
     /// A reservation of nothing yet.
     pub(crate) fn reservation(&self) -> Reservation {
         Reservation { allowance: self.clone(), bytes: 0 }
@@ -251,7 +261,7 @@ impl Inner {
             None => "the memory pool".to_owned(),
         };
         let message = format!(
-            "{what} needs {bytes} bytes, which do not fit {limit}: raise --memory-limit (the session's memory pool)"
+            "{what} needs {bytes} bytes, which do not fit {limit}: raise --memory-limit (embedded: the session's memory pool)"
         );
         Error::new(ErrorKind::Limit, message)
     }

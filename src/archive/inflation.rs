@@ -9,8 +9,12 @@ use crate::error::Result;
 use crate::memory::{Allowance, Piece, Reservation, Shortage};
 use crate::stats::Stats;
 
-/// Memory that one decompressor may take for its window and dictionaries: xz -9 wants 65 MiB, zstd --long=27 128 MiB.
-pub(crate) const DECOMPRESSOR_BYTES_MAX: u64 = 1 << 30;
+/// Memory that one decompressor may take for its window and dictionaries where nobody says how much there is: xz -9
+/// wants 65 MiB, zstd --long=27 128 MiB.
+const DECOMPRESSOR_BYTES_MAX: u64 = 1 << 30;
+
+/// What it may take where it has to ask: the largest that a format knows.
+const DECOMPRESSOR_BYTES_MOST: u64 = 5 << 30;
 
 /// What a block shrinks to where memory is scarce.
 const BLOCK_BYTES_MIN: usize = 64 << 10;
@@ -28,7 +32,8 @@ impl Inflation {
     /// # Errors
     /// A library can't set its decoder up.
     pub(crate) fn new(compression: Compression, allowance: &Allowance) -> Result<Self> {
-        let inflater = Inflater::new(compression, DECOMPRESSOR_BYTES_MAX)?.asking();
+        let bytes_max = if allowance.is_limited() { DECOMPRESSOR_BYTES_MOST } else { DECOMPRESSOR_BYTES_MAX };
+        let inflater = Inflater::new(compression, bytes_max)?.asking();
         let mut memory = allowance.reservation();
         memory.force(UNASKED_BYTES);
         Ok(Self { inflater, memory, allowance: allowance.clone(), block: None })

@@ -426,7 +426,8 @@ impl Place {
     fn over_limit(self, what: &str, needed: Option<u64>, memory_bytes_max: u64) -> Error {
         let needs = needed.map_or_else(|| "more memory".to_string(), |bytes| format!("{bytes} bytes of memory"));
         let message = format!(
-            "{} {what} at compressed byte {} needs {needs}, and the limit is {memory_bytes_max}: raise the memory limit",
+            "{} {what} at compressed byte {} needs {needs}, and the limit is {memory_bytes_max}: raise the memory limit, \
+             --memory-limit (embedded: the session's memory pool)",
             self.name(),
             self.offset
         );

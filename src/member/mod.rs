@@ -164,6 +164,11 @@ pub(crate) trait RecordDecoder: Send {
     /// Takes the next finished batch, if there is one. Before `finish`, only full batches need to come out.
     fn next_records(&mut self) -> Option<Records>;
 
+    /// What kept `next_records` from giving the next batch, if anything did. Asked for where it gives none.
+    fn failure(&mut self) -> Option<Error> {
+        None
+    }
+
     /// Bytes that it holds, and may hold at most while it takes a piece of `piece_bytes` or finishes.
     fn bytes_wanted(&self, piece_bytes: usize) -> usize;
 

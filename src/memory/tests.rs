@@ -156,7 +156,7 @@ async fn a_wait_ends_where_nothing_moves() {
         40 * MIB,
         STALL_MILLIS_MAX,
         "content needs 41943040 bytes, which do not fit the memory limit of 67108864 bytes, of which 25165824 are \
-         free: raise --memory-limit (the session's memory pool)",
+         free: raise --memory-limit (embedded: the session's memory pool)",
     )
     .await;
     // More than there is at all is not waited for.
@@ -164,7 +164,7 @@ async fn a_wait_ends_where_nothing_moves() {
         65 * MIB,
         0,
         "content needs 68157440 bytes, which do not fit the memory limit of 67108864 bytes, of which 25165824 are \
-         free: raise --memory-limit (the session's memory pool)",
+         free: raise --memory-limit (embedded: the session's memory pool)",
     )
     .await;
 }

@@ -45,7 +45,7 @@ fn bz2(bytes: &[u8]) -> Vec<u8> {
     read(bzip2::read::BzEncoder::new(bytes, bzip2::Compression::best()))
 }
 
-fn xz(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn xz(bytes: &[u8]) -> Vec<u8> {
     read(liblzma::read::XzEncoder::new(bytes, 6))
 }
 

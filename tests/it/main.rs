@@ -2,6 +2,10 @@
 
 mod archive;
 mod cli;
+mod completeness;
+mod copy;
+mod copy_parquet;
+mod copy_program;
 mod crates;
 mod credentials;
 mod damaged;
@@ -17,7 +21,6 @@ mod metrics;
 mod metrics_file;
 mod opensky;
 mod paths;
-mod paths;
 mod policies;
 mod program;
 mod python;
@@ -25,7 +28,6 @@ mod records;
 mod refused;
 mod s3;
 mod scan;
-mod secrets;
 mod secrets;
 mod session;
 mod sql;

@@ -26,6 +26,7 @@ use crate::console::Console;
 use crate::failure::{Failure, elapsed};
 use crate::print;
 use crate::progress::Progress;
+use crate::room;
 use crate::run::Run;
 use crate::script::{Script, Statement};
 use crate::session::Session;
@@ -182,6 +183,7 @@ async fn print(
     mut progress: Option<Progress>,
 ) -> Result<Summary> {
     let mut printer = print::printer(console.format(), stream.schema(), console.maxrows, run.session.format_options());
+    let pool = Arc::clone(&run.session.ctx.runtime_env().memory_pool);
     while let Some(batch) = stream.next().await {
         let batch = batch?;
         if batch.num_rows() == 0 {
@@ -190,6 +192,7 @@ async fn print(
         // A bar and rows on one terminal would overwrite each other.
         progress = progress.filter(|_| !console.out.is_terminal);
         run.rows += batch.num_rows() as u64;
+        let _room = room::reserve(&pool, &batch)?;
         printer.print(&batch, &mut console.out)?;
         console.out.flush()?;
     }

@@ -14,6 +14,7 @@ mod logger;
 mod print;
 mod progress;
 mod repl;
+mod room;
 mod run;
 mod script;
 mod session;
@@ -39,6 +40,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How long what a cancelled statement has started may take to clean up before the process ends without it.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+/// How long what a failed or cancelled COPY has staged may take to go away.
+const CLEAN_UP_GRACE: Duration = Duration::from_secs(20);
 
 /// How often the end of cancelled work is looked for.
 const SETTLE_STEP: Duration = Duration::from_millis(5);
@@ -68,6 +72,8 @@ fn run(args: &Args) -> Result<Ending, Failure> {
     logger::install(args);
     let runtime = runtime(args)?;
     let result = mode(args, sources, &runtime, &mut console);
+    // Uploads of a cancelled COPY are aborted over the network, which may take longer than anything local.
+    runtime.block_on(tarsql::settle(CLEAN_UP_GRACE));
     if result.is_err() {
         runtime.block_on(settle());
     }

@@ -16,25 +16,29 @@ const SNAPPY_RATIO_MAX: usize = 32;
 ///
 /// # Errors
 /// What does not decompress, or becomes larger than a block may be; `out` is then as before.
-pub(super) fn decompress(codec: Codec, block: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+pub(super) fn decompress(codec: Codec, block: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Result<(), String> {
     let before = out.len();
     let read = match codec {
         Codec::Null | Codec::Snappy => {
             out.extend_from_slice(block);
             Ok(0)
         }
-        Codec::Deflate => read(flate2::read::DeflateDecoder::new(block), out),
-        Codec::Zstandard => zstd::Decoder::new(block).and_then(|reader| read(reader, out)),
-        Codec::Bzip2 => read(bzip2::read::BzDecoder::new(block), out),
+        Codec::Deflate => read(flate2::read::DeflateDecoder::new(block), bytes_max, out),
+        Codec::Zstandard => zstd::Decoder::new(block).and_then(|reader| read(reader, bytes_max, out)),
+        Codec::Bzip2 => read(bzip2::read::BzDecoder::new(block), bytes_max, out),
         Codec::Xz => liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, 0)
             .map_err(io::Error::from)
-            .and_then(|stream| read(liblzma::read::XzDecoder::new_stream(block, stream), out)),
+            .and_then(|stream| read(liblzma::read::XzDecoder::new_stream(block, stream), bytes_max, out)),
     };
     let result = match read {
         Err(error) => Err(format!("it does not decompress: {error}")),
         Ok(_) if out.len() - before > BLOCK_BYTES_MAX => {
             Err(format!("it has more than {BLOCK_BYTES_MAX} bytes decompressed"))
         }
+        Ok(_) if out.len() - before > bytes_max => Err(format!(
+            "it has more than the {bytes_max} bytes decompressed that a block may take of the memory limit: raise \
+             --memory-limit (embedded: the session's memory pool)"
+        )),
         Ok(_) if codec == Codec::Snappy => check_snappy(block),
         Ok(_) => Ok(()),
     };
@@ -44,8 +48,8 @@ pub(super) fn decompress(codec: Codec, block: &[u8], out: &mut Vec<u8>) -> Resul
     result
 }
 
-fn read(reader: impl Read, out: &mut Vec<u8>) -> io::Result<usize> {
-    reader.take(BLOCK_BYTES_MAX as u64 + 1).read_to_end(out)
+fn read(reader: impl Read, bytes_max: usize, out: &mut Vec<u8>) -> io::Result<usize> {
+    reader.take(bytes_max as u64 + 1).read_to_end(out)
 }
 
 /// arrow-avro decompresses snappy, which believes the length in front of a block, and takes for granted that there is a

@@ -117,7 +117,7 @@ impl Case {
             on_bad_row: self.on_bad_row,
             on_invalid_utf8: self.on_invalid_utf8,
             bad_rows: crate::report::BadRows::counted(Arc::clone(stats)),
-            allowance: crate::memory::Allowance::unlimited(),
+            allowance: Allowance::unlimited(),
         })
     }
 

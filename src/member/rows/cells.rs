@@ -268,7 +268,14 @@ impl MemberRows for CellRows {
         }
         // A text may be stored compressed, but what is so large even then has no room either.
         if member.size > CELL_BYTES_MAX {
-            return Err(cell_too_large(member.size));
+            let error = cell_too_large(member.size);
+            return Err(match self.allowance.limit_below(member.size) {
+                Some(limit) => error.with_remedy(&format!(
+                    "it does not fit the memory limit of {limit} bytes either, --memory-limit (embedded: the session's \
+                     memory pool)"
+                )),
+                None => error,
+            });
         }
         let is_text = matches!(self.cell, Cell::Text { .. });
         self.open = Some(OpenCell {
