@@ -77,3 +77,62 @@ impl Room {
         self.wanted = self.wanted.filter(|wanted| wanted.bytes > self.allowed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use crate::compression::tests::FORMATS;
+    use crate::compression::{Compression, Inflater};
+
+    /// What comes out, and what was wanted on the way, where `granted` bytes are what there is.
+    fn inflate(compression: Compression, stream: &[u8], piece: usize, granted: u64) -> (Vec<u8>, Vec<u64>) {
+        let mut inflater = Inflater::new(compression, 1 << 30).unwrap().asking();
+        let (mut plain, mut wanted, mut block) = (Vec::new(), Vec::new(), vec![0; 1000]);
+        let mut pieces = stream.chunks(piece).map(Bytes::copy_from_slice);
+        loop {
+            if inflater.wants_input() {
+                match pieces.next() {
+                    Some(piece) => inflater.push(piece),
+                    None => inflater.end(),
+                }
+            }
+            let written = inflater.fill(&mut block).unwrap();
+            plain.extend_from_slice(&block[..written]);
+            match inflater.wanted() {
+                Some(_) if written > 0 => {}
+                Some(need) if need.bytes > granted => {
+                    wanted.push(need.bytes);
+                    return (plain, wanted);
+                }
+                Some(need) => {
+                    wanted.push(need.bytes);
+                    inflater.allow(need.bytes);
+                }
+                None if written == 0 && !inflater.wants_input() => return (plain, wanted),
+                None => {}
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_is_asked_for_once() {
+        let plain: Vec<u8> = (0..3_000_000_u32).map(|n| u8::try_from(n.wrapping_mul(n) % 251).unwrap()).collect();
+        for (compression, compress) in FORMATS {
+            // Two in a row: the second finds what the first was given.
+            let stream = [compress(&plain), compress(&plain)].concat();
+            for piece in [1, 1000, usize::MAX] {
+                let (out, wanted) = inflate(compression, &stream, piece, u64::MAX);
+                let name = compression.as_str();
+                assert!(out == [&plain[..], &plain[..]].concat(), "{name} in pieces of {piece}");
+                let asks = if compression == Compression::Gzip { 0 } else { 1 };
+                assert_eq!(wanted.len(), asks, "{name} in pieces of {piece} wants {wanted:?}");
+                if let Some(&bytes) = wanted.first() {
+                    assert!((512 << 10..100 << 20).contains(&bytes), "{name} wants {bytes}");
+                    // Refused, nothing comes out, and nothing is an error.
+                    assert_eq!(inflate(compression, &stream, piece, bytes - 1), (Vec::new(), wanted), "{name}");
+                }
+            }
+        }
+    }
+}

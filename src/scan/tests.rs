@@ -7,6 +7,7 @@
 mod cases;
 mod cuts;
 mod flips;
+mod memory;
 
 use std::path::{Path, PathBuf};
 
