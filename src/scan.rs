@@ -123,20 +123,7 @@ impl ArchiveScan {
         let member_filter = layout.member_filter(&options, &full_url)?;
         let output = layout.output(selection)?;
         let (busy, place, state) = (Duration::ZERO, None, State::Unopened(Box::new(target)));
-        Ok(Self {
-            url,
-            options,
-            output,
-            rows,
-            member_filter,
-            report,
-            partition,
-            stats,
-            busy,
-            place,
-            state,
-            allowance,
-        })
+        Ok(Self { url, options, output, rows, member_filter, report, partition, stats, busy, place, state, allowance })
     }
 
     /// The next batch that is not empty, or `None` at the end of the archive.
@@ -263,7 +250,8 @@ impl ArchiveScan {
     /// Not an `async fn`: the future must not hold on to the scan, which threads can't share.
     fn open(&self, target: FetchTarget) -> impl Future<Output = Result<ArchiveReader>> + use<> {
         let stats = Arc::clone(&self.stats);
-        let reader = ObjectReader::within(self.allowance.clone(), target, self.options.fetch.clone(), Arc::clone(&stats));
+        let reader =
+            ObjectReader::within(self.allowance.clone(), target, self.options.fetch.clone(), Arc::clone(&stats));
         ArchiveReader::open(Arc::clone(&self.url), reader, self.options.archive_compression, stats)
     }
 

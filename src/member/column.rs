@@ -247,7 +247,8 @@ impl<'a> Verdicts<'a> {
     pub(crate) fn settle(mut self, columns: Vec<ArrayRef>) -> Result<Settled> {
         let rows = self.end.as_ref().map_or(self.numbers.len(), |(row, _)| *row);
         self.problems.sort_unstable_by_key(|(row, _)| *row);
-        let problems = self.problems.into_iter().take_while(|(row, _)| *row < rows).map(|(_, problem)| problem).collect();
+        let problems =
+            self.problems.into_iter().take_while(|(row, _)| *row < rows).map(|(_, problem)| problem).collect();
         let numbers = Int64Array::from(self.numbers[..rows].to_vec());
         let end = self.end.map(|(_, error)| error);
         let columns: Vec<_> = columns.iter().map(|column| column.slice(0, rows)).collect();

@@ -67,7 +67,8 @@ impl BadRows {
 
 impl Place {
     fn note(&self, error: &Error) {
-        let take = |room: &AtomicUsize| room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(1));
+        let take =
+            |room: &AtomicUsize| room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(1));
         if take(&self.room).is_ok() && take(&self.report.bad_rows_room).is_ok() {
             let mut kept = self.report.bad_rows.lock().unwrap_or_else(PoisonError::into_inner);
             kept.push(Incident::bad_row(&self.archive, error));

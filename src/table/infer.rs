@@ -72,7 +72,9 @@ async fn look(
         Err(error) => error,
     };
     let skipped = match error.kind() {
-        ErrorKind::Archive | ErrorKind::Compression | ErrorKind::Member => options.on_error == OnError::Skip,
+        ErrorKind::Archive | ErrorKind::Compression | ErrorKind::Member | ErrorKind::Limit => {
+            options.on_error == OnError::Skip
+        }
         ErrorKind::Unreachable => options.on_unreachable == OnUnreachable::Skip,
         _ => false,
     };

@@ -103,8 +103,7 @@ pub fn measure(plan: &Arc<dyn ExecutionPlan>, started: Instant, run: &mut RunRep
     run.unfinished_archives = run.listing.files.saturating_sub(ended);
     let length = totals.length_bytes.value();
     // A scan that a LIMIT or an error ended says nothing about what it did not come to.
-    run.completeness =
-        (ended == run.listing.files && length > 0).then(|| totals.tar_bytes() as f64 / length as f64);
+    run.completeness = (ended == run.listing.files && length > 0).then(|| totals.tar_bytes() as f64 / length as f64);
 }
 
 fn add_partitions(report: &ScanReport, started: Instant, partitions: &mut Vec<PartitionTime>) {

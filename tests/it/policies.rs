@@ -370,7 +370,11 @@ async fn formats_that_do_not_look_do_not_see() {
             let answer = read(&session, *fault, format, &[]).await.unwrap_or_else(|failure| panic!("{}", failure.text));
             let rows = if format == "lines" { 27 } else { 9 };
             assert_eq!((answer.row_count(), answer.run.completeness), (rows, Some(1.0)), "{fault:?} in {format}");
-            assert_eq!(session.rows("SELECT * FROM tarsql_errors()").await, Vec::<String>::new(), "{fault:?} in {format}");
+            assert_eq!(
+                session.rows("SELECT * FROM tarsql_errors()").await,
+                Vec::<String>::new(),
+                "{fault:?} in {format}"
+            );
         }
     }
 }
@@ -385,7 +389,11 @@ async fn a_bad_record_in_front_of_damage_has_its_member() {
         archive.truncate(BLOCK_LEN + content.len() - 4);
         session.bucket("policy", [("2.tar", archive)]).await;
         let failure = session.error(&query(format, &[("on_error", "skip")])).await;
-        assert_eq!((failure.kind, failure.member.as_deref(), failure.offset), ("record", Some("a"), Some(0)), "{format}");
+        assert_eq!(
+            (failure.kind, failure.member.as_deref(), failure.offset),
+            ("record", Some("a"), Some(0)),
+            "{format}"
+        );
         failure.says(&["record 2", "on_bad_row = 'skip' or 'null' reads on"]);
         let answer = session.ok(&query(format, &[("on_error", "skip"), ("on_bad_row", "skip")])).await;
         assert_eq!((answer.row_count(), answer.run.scan.bad_rows, answer.run.scan.errors), (1, 1, 1), "{format}");
@@ -414,9 +422,19 @@ fn exit_statuses_say_what_was_let_pass() {
     let whole = testdata("python/many.tar").display().to_string();
     for (table, policies, status, says) in [
         (format!("'{}', {csv}", archive(Fault::Cut)), "", 1, "tarsql: "),
-        (format!("'{}', {csv}", archive(Fault::Cut)), ", on_error = 'skip'", 3, "left out, in whole or in part (1 archive)"),
+        (
+            format!("'{}', {csv}", archive(Fault::Cut)),
+            ", on_error = 'skip'",
+            3,
+            "left out, in whole or in part (1 archive)",
+        ),
         (format!("'{}', {csv}", archive(Fault::MemberChecksum)), ", on_error = 'skip'", 3, "(1 compression)"),
-        (format!("'{}', {csv}", archive(Fault::Shape)), ", on_error = 'skip', on_unreachable = 'skip'", 1, "record 2 has 1 fields"),
+        (
+            format!("'{}', {csv}", archive(Fault::Shape)),
+            ", on_error = 'skip', on_unreachable = 'skip'",
+            1,
+            "record 2 has 1 fields",
+        ),
         (format!("'{}', {csv}", archive(Fault::Shape)), ", on_bad_row = 'skip'", 0, "1 row did not fit"),
         (format!("'{}', {csv}", archive(Fault::Value)), ", on_bad_row = 'null'", 0, "1 row did not fit"),
         (format!("'{}', {csv}", archive(Fault::Text)), ", on_invalid_utf8 = 'replace'", 0, ""),

@@ -34,7 +34,8 @@ const OPEN: &str = "NULL|2048|no_end_marker";
 #[tokio::test]
 async fn it_lists_what_the_last_statement_over_archives_met() {
     let session = session().await;
-    let bad = "read_tar('s3://odd/bad.tar', format = 'csv', columns = 'n BIGINT', has_header = false, on_bad_row = 'skip')";
+    let bad =
+        "read_tar('s3://odd/bad.tar', format = 'csv', columns = 'n BIGINT', has_header = false, on_bad_row = 'skip')";
     let (cut, open, whole) = (skip("cut"), skip("open"), skip("whole"));
     assert_eq!(session.rows(LIST).await, Vec::<String>::new(), "nothing has run yet");
     // Each statement, and the list after it; statements that read no archive leave the list as it is.
@@ -111,7 +112,8 @@ async fn a_failed_statement_has_its_error_last() {
         session.ok("SET tarsql.max_partitions = 1").await;
         let failure = session.error(&sql).await;
         let rows = session.rows("SELECT kind, message FROM tarsql_errors()").await;
-        let (found, messages): (Vec<_>, Vec<_>) = rows.iter().map(|row| row.split_once('|').expect("two columns")).unzip();
+        let (found, messages): (Vec<_>, Vec<_>) =
+            rows.iter().map(|row| row.split_once('|').expect("two columns")).unzip();
         assert_eq!(found, kinds, "{sql}");
         assert_eq!(messages.last(), Some(&failure.text.as_str()), "{sql}");
     }
@@ -125,7 +127,8 @@ async fn a_failed_statement_has_its_error_last() {
 #[tokio::test]
 async fn of_statements_at_once_it_is_the_one_that_began_last() {
     let session = session().await;
-    let frame = async |archive: &str| session.ctx.sql(&format!("SELECT path FROM {}", skip(archive))).await.expect("SQL");
+    let frame =
+        async |archive: &str| session.ctx.sql(&format!("SELECT path FROM {}", skip(archive))).await.expect("SQL");
     let (first, second) = (frame("cut").await, frame("open").await);
     let mut first = first.execute_stream().await.expect("a stream");
     let mut second = second.execute_stream().await.expect("a stream");
@@ -168,7 +171,8 @@ async fn the_list_is_bounded_and_says_what_it_left_out() {
     assert_eq!(answer.run.skipped_kinds(), "1003 archive");
     let kinds = session.rows("SELECT kind, count(*) FROM tarsql_errors() GROUP BY kind ORDER BY kind").await;
     assert_eq!(kinds, ["archive|1000", "left_out|1", "record|1000"]);
-    let members = "SELECT max(n) FROM (SELECT count(*) AS n FROM tarsql_errors() WHERE kind = 'record' GROUP BY member)";
+    let members =
+        "SELECT max(n) FROM (SELECT count(*) AS n FROM tarsql_errors() WHERE kind = 'record' GROUP BY member)";
     assert_eq!(session.rows(members).await, ["100"], "a member that is full of bad rows leaves room for others");
     let last = session.rows("SELECT * FROM tarsql_errors()").await.pop();
     assert_eq!(last.as_deref(), Some("NULL|NULL|NULL|left_out|803 more were left out of this list"));
