@@ -44,10 +44,14 @@ fn batch_objects(batch: &RecordBatch) -> Vec<Map<String, Value>> {
     rows
 }
 
-/// The uncompressed bytes of an archive: all in `compressed/` wrap the same one.
-fn plain_tar(archive: &str) -> Vec<u8> {
-    let plain = if archive.starts_with("compressed/") { "compressed/plain.tar" } else { archive };
-    std::fs::read(testdata(plain)).expect("test data can be read")
+/// The uncompressed bytes of an archive, where they are here: all in `compressed/` wrap the same one.
+fn plain_tar(archive: &str) -> Option<Vec<u8>> {
+    let plain = match archive.split_once('/') {
+        Some(("compressed", _)) => "compressed/plain.tar",
+        Some(("hostile", name)) if !name.ends_with(".tar") => return None,
+        _ => archive,
+    };
+    Some(std::fs::read(testdata(plain)).expect("test data can be read"))
 }
 
 fn check(archive: &str, expected: &Value, answer: &Answer) {
@@ -59,7 +63,10 @@ fn check(archive: &str, expected: &Value, answer: &Answer) {
         assert_eq!(member.remove("archive"), Some(json!(url(archive))), "{archive}");
         let offset = member.remove("data_offset").and_then(|offset| offset.as_u64()).expect("an offset");
         // The stored bytes of a sparse file are not its content.
-        if member["type"] == "file" && !archive.starts_with("gnu/sparse-") {
+        if let Some(plain) = &plain
+            && member["type"] == "file"
+            && !archive.starts_with("gnu/sparse-")
+        {
             let size = member["size"].as_u64().expect("a size");
             let [start, end] = [offset, offset + size].map(|at| usize::try_from(at).expect("a small archive"));
             assert_eq!(member["sha256"], sha256(&plain[start..end]), "{archive}: {}: data_offset", member["path"]);
