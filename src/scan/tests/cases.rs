@@ -207,7 +207,7 @@ const WRAPPINGS: &[Case] = &[
     (27, "hostile/zstd-no-size.tar.zst", &[A, LAST]),
     (27, "hostile/zstd-two-sizes.tar.zst", &[A, LAST]),
     (27, "hostile/zstd-dictionary.tar.zst", &["error compression: at offset 0: zstd stream is damaged at compressed byte 0: its frame needs dictionary 42, and tarsql has no dictionaries"]),
-    (27, "hostile/zstd-window.tar.zst", &["error limit: at offset 0: zstd window of the frame at compressed byte 0 needs 2147483648 bytes of memory, and the limit is 1073741824: raise the memory limit"]),
+    (27, "hostile/zstd-window.tar.zst", &["error limit: at offset 0: zstd window of the frame at compressed byte 0 needs 2147483648 bytes of memory, and the limit is 1073741824: raise the memory limit, --memory-limit (embedded: the session's memory pool)"]),
     (28, "hostile/lz4-legacy.tar.lz4", &[A, LAST]),
     (28, "hostile/compress.tar.Z", &["error archive: at offset 0: not a tar archive, but data compressed by compress (.Z): decompress it first, or compress it with gzip, zstd, bzip2, xz or lz4"]),
     (28, "hostile/lzip.tar.lz", &["error archive: at offset 0: not a tar archive, but data compressed by lzip: decompress it first, or compress it with gzip, zstd, bzip2, xz or lz4"]),
