@@ -147,6 +147,14 @@ impl Error {
         self
     }
 
+    /// The same error once more, for one who comes to it by another way. What caused it is a part of its message then.
+    pub(crate) fn again(&self) -> Self {
+        let Inner { kind, message, archive, member, offset, source } = &*self.0;
+        let (archive, member, offset) = (archive.clone(), member.clone(), *offset);
+        let source = source.as_ref().map(|source| source.to_string().into());
+        Self(Box::new(Inner { kind: *kind, message: message.clone(), archive, member, offset, source }))
+    }
+
     /// What kind of thing went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

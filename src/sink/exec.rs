@@ -26,8 +26,9 @@ use super::cleanup::CleanUp;
 use super::options::WriteMode;
 use super::publish::{Manners, publish};
 use super::stage::{Stage, StagedStore};
-use super::target::{SUCCESS, Target, TargetUrl};
+use super::target::{Target, TargetUrl};
 use crate::metrics::Written;
+use crate::store::SUCCESS;
 
 /// Names of its metrics.
 const ROWS: &str = "rows_written";
@@ -180,12 +181,15 @@ impl Job {
         let counts = match self.write(&stage, context).await {
             Ok(counts) => counts,
             Err(error) => {
+                // Some sinks only say that something went wrong.
+                let error = stage.first_error().map_or(error, Into::into);
                 staged.abort().await;
                 return Err(error);
             }
         };
         staged.disarm();
-        let published = publish(stage, self.manners).await?;
+        let published = publish(Arc::clone(&stage), self.manners).await;
+        let published = published.map_err(|error| stage.first_error().map_or(error, Into::into))?;
         self.files.add(published.files);
         self.published_bytes.add(usize::try_from(published.bytes).unwrap_or(usize::MAX));
         self.rows.add(counts.iter().map(written_rows).sum());

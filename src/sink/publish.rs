@@ -15,8 +15,8 @@ use object_store::path::Path;
 use super::cleanup::CleanUp;
 use super::options::WriteMode;
 use super::stage::{ENDINGS_AT_A_TIME, Stage, Upload, abort_all};
-use super::target::{COMMITTING, SUCCESS};
 use crate::error::{Error, ErrorKind};
+use crate::store::{COMMITTING, SUCCESS};
 
 /// How long to wait for somebody else who is publishing into the same directory, where both may.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);

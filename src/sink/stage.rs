@@ -5,6 +5,7 @@
 //! forgets all of them, and those too that the sink never came to complete.
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,7 @@ use tokio::sync::{RwLock, watch};
 
 use super::cleanup::CleanUp;
 use super::target::Target;
+use crate::error::Error;
 use crate::store::described;
 
 /// Requests that end uploads, completing or aborting them, sent at a time.
@@ -67,6 +69,8 @@ struct Staged {
     left: Vec<Upload>,
     /// Begun before the sink asked for them.
     reserved: HashMap<Path, Upload>,
+    /// Why the first write failed that did. Not every sink passes that on.
+    first_error: Option<Error>,
     /// Nothing is to come any more: what comes nevertheless is aborted.
     is_closed: bool,
 }
@@ -108,18 +112,37 @@ impl Stage {
     /// what to abort.
     async fn begin(self: &Arc<Self>, location: &Path, options: PutMultipartOptions) -> Result<StagedUpload> {
         let (stage, location, open) = (Arc::clone(self), location.clone(), OpenUpload::new(self));
+        // Counted first: an abort waits for it, or it sees the abort.
+        if self.staged().is_closed {
+            return Err(ended());
+        }
         let begun = self.runtime.spawn(async move {
-            let inner = stage.target.begin(&location, options).await?;
+            let begun = stage.target.begin(&location, options).await;
+            let inner = begun.map_err(|error| stage.noted(error))?;
             let upload = Upload { location, inner, parts: Arc::default(), bytes: 0 };
-            Ok(StagedUpload { stage, upload: Some(upload), _open: open })
+            Ok(StagedUpload { stage, upload: Some((upload, open)) })
         });
         begun.await?
+    }
+
+    /// Remembers the error, if it is the first.
+    fn noted(&self, error: StoreError) -> StoreError {
+        let ours = error.source().and_then(|source| source.downcast_ref::<Error>());
+        if let Some(ours) = ours {
+            self.staged().first_error.get_or_insert_with(|| ours.again());
+        }
+        error
+    }
+
+    /// Why the first write failed that did.
+    pub(super) fn first_error(&self) -> Option<Error> {
+        self.staged().first_error.take()
     }
 
     /// Begins an upload of `location` now, for whoever writes it: if it can't be written, nothing needs to be read.
     pub(super) async fn reserve(self: &Arc<Self>, location: &Path) -> Result<()> {
         let mut begun = self.begin(location, PutMultipartOptions::default()).await?;
-        if let Some(upload) = begun.upload.take() {
+        if let Some((upload, _open)) = begun.upload.take() {
             self.staged().reserved.insert(location.clone(), upload);
         }
         Ok(())
@@ -137,14 +160,14 @@ impl Stage {
     }
 
     /// An upload that nobody writes any more.
-    fn give_back(self: &Arc<Self>, upload: Upload) {
+    fn give_back(&self, upload: Upload, open: OpenUpload) {
         let mut staged = self.staged();
         if staged.is_closed {
             drop(staged);
             let clean_up = CleanUp::begin();
             self.runtime.spawn(async move {
                 upload.abort().await;
-                drop(clean_up);
+                drop((open, clean_up));
             });
         } else {
             staged.left.push(upload);
@@ -199,15 +222,14 @@ impl Drop for OpenUpload {
 #[derive(Debug)]
 struct StagedUpload {
     stage: Arc<Stage>,
-    upload: Option<Upload>,
-    // The last field: the upload is given back before it counts as closed.
-    _open: OpenUpload,
+    /// Gone once it is completed or aborted.
+    upload: Option<(Upload, OpenUpload)>,
 }
 
 impl Drop for StagedUpload {
     fn drop(&mut self) {
-        if let Some(upload) = self.upload.take() {
-            self.stage.give_back(upload);
+        if let Some((upload, open)) = self.upload.take() {
+            self.stage.give_back(upload, open);
         }
     }
 }
@@ -220,27 +242,27 @@ fn ended() -> StoreError {
 #[deny(clippy::missing_trait_methods)]
 impl MultipartUpload for StagedUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let Some(upload) = &mut self.upload else { return Box::pin(async { Err(ended()) }) };
+        let Some((upload, _)) = &mut self.upload else { return Box::pin(async { Err(ended()) }) };
         let bytes = data.content_length();
         upload.bytes += bytes as u64;
         // Nobody waits to write before the sink has let go of the upload.
         let sending = Arc::clone(&upload.parts).try_read_owned();
         let (part, counted) = (upload.inner.put_part(data), self.stage.bytes.clone());
-        let url = self.stage.target.url_of(&upload.location);
+        let (stage, url) = (Arc::clone(&self.stage), self.stage.target.url_of(&upload.location));
         Box::pin(async move {
             let _sending = sending;
-            part.await.map_err(|error| described(error, &url, "can't be written"))?;
+            part.await.map_err(|error| stage.noted(described(error, &url, "can't be written")))?;
             counted.add(bytes);
             Ok(())
         })
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let upload = self.upload.take().ok_or_else(ended)?;
+        let (upload, open) = self.upload.take().ok_or_else(ended)?;
         let mut staged = self.stage.staged();
         if staged.is_closed {
             drop(staged);
-            self.stage.give_back(upload);
+            self.stage.give_back(upload, open);
             return Err(ended());
         }
         staged.finished.push(upload);
@@ -248,7 +270,8 @@ impl MultipartUpload for StagedUpload {
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.upload.take().ok_or_else(ended)?.abort().await;
+        let (upload, _open) = self.upload.take().ok_or_else(ended)?;
+        upload.abort().await;
         Ok(())
     }
 }
@@ -298,7 +321,7 @@ impl ObjectStore for StagedStore {
         let begun = match self.stage.take_reserved(location) {
             Some(upload) => {
                 let (stage, open) = (Arc::clone(&self.stage), OpenUpload::new(&self.stage));
-                StagedUpload { stage, upload: Some(upload), _open: open }
+                StagedUpload { stage, upload: Some((upload, open)) }
             }
             None => self.stage.begin(location, options).await?,
         };

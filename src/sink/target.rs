@@ -19,12 +19,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::locator::redacted;
 use crate::store::described;
 
-/// The empty object that says that a directory is complete.
-pub(super) const SUCCESS: &str = "_SUCCESS";
-
-/// The empty object that says that somebody is publishing into a directory.
-pub(super) const COMMITTING: &str = "_committing";
-
 /// Whether readers of a directory skip what has that name.
 pub(super) fn is_hidden(name: &str) -> bool {
     name.starts_with(['_', '.'])

@@ -1,4 +1,6 @@
-//! A store whose errors name bucket and key in our words. object_store's own hold URLs and the bodies of answers.
+//! A store whose errors name bucket and key in our words (object_store's own hold URLs and the bodies of answers), and
+//! whose listings leave out what only marks a directory: the engine takes the first object of a directory for one like all
+//! the others.
 
 use std::fmt;
 use std::ops::Range;
@@ -15,11 +17,17 @@ use object_store::{
 
 use super::fault::described;
 
+/// The empty object that says that a directory is complete.
+pub(crate) const SUCCESS: &str = "_SUCCESS";
+
+/// The empty object that says that somebody is publishing into a directory.
+pub(crate) const COMMITTING: &str = "_committing";
+
 /// What an error says of an object that it has no better reason for.
 const NOT_READ: &str = "can't be read";
 const NOT_WRITTEN: &str = "can't be written";
 
-/// Passes everything on to `inner`, and describes its errors.
+/// Passes everything on to `inner`.
 pub(crate) struct DescribedStore {
     /// `s3://bucket`: what stands before a key.
     url: String,
@@ -41,13 +49,15 @@ impl DescribedStore {
         move |error| described(error, &url, can_not)
     }
 
-    /// Makes errors of a listing ours.
+    /// Makes errors of a listing ours, and leaves out what is no data.
     fn located_list(
         &self,
         prefix: Option<&Path>,
         list: BoxStream<'static, Result<ObjectMeta>>,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        list.map_err(self.located(prefix.unwrap_or(&Path::ROOT), NOT_READ)).boxed()
+        let is_data = |object: &ObjectMeta| !matches!(object.location.filename(), Some(SUCCESS | COMMITTING));
+        let list = list.map_err(self.located(prefix.unwrap_or(&Path::ROOT), NOT_READ));
+        list.try_filter(move |object| std::future::ready(is_data(object))).boxed()
     }
 }
 

@@ -23,7 +23,7 @@ mod retry;
 mod s3;
 
 pub(crate) use self::connect::{Purpose, Stores};
-pub(crate) use self::described::DescribedStore;
+pub(crate) use self::described::{COMMITTING, DescribedStore, SUCCESS};
 pub(crate) use self::fault::described;
 pub(crate) use self::fetch::{FetchSettings, FetchTarget, ObjectReader};
 pub(crate) use self::list::{ArchiveObject, Listing, list};

@@ -218,12 +218,12 @@ fn who_may_not_write_copies_nothing() {
     archives();
     for (target, clause) in [("s3://tar/denied/x.parquet", ""), ("s3://tar/denied/", "STORED AS PARQUET")] {
         let copy = format!("COPY (SELECT path FROM read_tar('s3://tar/who/plain.tar')) TO '{target}' {clause}");
-        refused(&copy, weed().env_as(READER), &["s3://tar/denied/", ".parquet: permission denied", "AccessDenied"]);
+        refused(&copy, weed().env_as(READER), &["s3://tar/denied/", ": permission denied", "AccessDenied"]);
         let copy = format!("COPY (SELECT 1 AS a) TO '{target}' {clause}");
         refused(
             &copy,
             weed().env_as(WRONG),
-            &["s3://tar/denied/", ".parquet: permission denied", "SignatureDoesNotMatch"],
+            &["s3://tar/denied", "SignatureDoesNotMatch"],
         );
     }
     assert_eq!(weed().keys("tar", "denied"), Vec::<String>::new());

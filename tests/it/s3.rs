@@ -152,6 +152,8 @@ fn copy_to_s3_reads_back() {
         assert_eq!((metrics.count("WrittenRows"), metrics.count("RowCount")), (lines, lines), "{target}");
         let keys = weed().keys("tar", target.trim_end_matches('/').trim_end_matches("/one.parquet"));
         let keys: Vec<_> = keys.into_iter().filter(|key| key.starts_with(target)).collect();
+        assert_eq!(keys.contains(&format!("{target}_SUCCESS")), target.ends_with('/'), "{keys:?}");
+        let keys: Vec<_> = keys.into_iter().filter(|key| !key.ends_with("/_SUCCESS")).collect();
         assert_eq!(metrics.count("WrittenFiles"), keys.len() as u64, "{target}");
         let bytes: usize = keys.iter().map(|key| weed().get("tar", key).len()).sum();
         assert_eq!(metrics.count("WrittenBytes"), bytes as u64, "{target}");

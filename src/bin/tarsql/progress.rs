@@ -63,9 +63,15 @@ async fn keep_moving(bar: ProgressBar, plan: Arc<dyn ExecutionPlan>) {
         if let Some(total) = seen.bytes_total {
             bar.set_length(total);
         }
-        bar.set_message(match (seen.bytes_done, seen.bytes_total) {
+        let read = match (seen.bytes_done, seen.bytes_total) {
             (1.., None) => format!("{}, {} rows", HumanBytes(seen.bytes_done), HumanCount(seen.rows)),
             _ => format!("{} rows", HumanCount(seen.rows)),
+        };
+        bar.set_message(match tarsql::written(&plan) {
+            Some(written) if written.bytes > 0 => {
+                format!("{read}, {} written in {} rows", HumanBytes(written.bytes), HumanCount(written.rows))
+            }
+            _ => read,
         });
         bar.set_position(seen.bytes_done);
         bar.tick();

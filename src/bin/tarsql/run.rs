@@ -34,6 +34,7 @@ pub(crate) struct Run<'a> {
     writes: bool,
     report: RunReport,
     usage: UsageMeter,
+    resent_before: u64,
 }
 
 impl<'a> Run<'a> {
@@ -47,6 +48,7 @@ impl<'a> Run<'a> {
             writes: false,
             report: RunReport { label: session.label.clone(), ..RunReport::new(sql) },
             usage: UsageMeter::start(),
+            resent_before: session.resent(),
         }
     }
 
@@ -86,6 +88,8 @@ impl<'a> Run<'a> {
         if let Some(plan) = &self.plan {
             tarsql::measure(plan, self.started, &mut self.report);
         }
+        // The scans' own are there; those of writers are counted by their stores, which statements share.
+        self.report.scan.retries += self.session.resent() - self.resent_before;
         if self.writes && result.is_ok() {
             // An INSERT into a table in memory writes no files.
             self.report.written.rows = self.rows;

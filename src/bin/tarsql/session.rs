@@ -57,6 +57,12 @@ impl Session {
         state.config_options().extensions.get::<TarsqlConfig>().cloned().unwrap_or_default()
     }
 
+    /// Requests of writers that were sent again, so far.
+    pub(crate) fn resent(&self) -> u64 {
+        let registry = self.ctx.state_ref().read().config().get_extension::<StoreRegistry>();
+        registry.map_or(0, |registry| registry.resent())
+    }
+
     /// The SQL dialect that the session has now.
     pub(crate) fn dialect(&self) -> Dialect {
         self.ctx.state_ref().read().config_options().sql_parser.dialect

@@ -39,6 +39,8 @@ pub(super) struct Limits {
     pub(super) group_bytes: usize,
     pub(super) file_rows: usize,
     pub(super) file_bytes: u64,
+    /// Memory that one encoder takes at most, however much there is: what feeds it needs some too.
+    pub(super) held_bytes: usize,
 }
 
 /// Names of the files of one job. They sort as the files were begun.
@@ -80,7 +82,7 @@ impl Shared {
     }
 
     pub(super) async fn finish(&self, file: ParquetFile) -> Result<()> {
-        file.finish(&self.encode_time).await?;
+        file.finish().await?;
         self.files_written.add(1);
         Ok(())
     }
@@ -192,7 +194,7 @@ impl Encoder {
             None => RowGroup::new(&self.shared.row_groups, Arc::clone(&self.shared.properties.schema))?,
         };
         let before = group.memory;
-        let group = group.write(piece, self.lanes, &self.shared.encode_time).await?;
+        let group = group.write(&piece, self.lanes, &self.shared.encode_time).await?;
         self.held = self.held + group.memory - before;
         let is_full = group.bytes >= self.shared.limits.group_bytes;
         open.group = Some(group);
@@ -205,7 +207,12 @@ impl Encoder {
     /// Makes sure that `bytes` more may be held.
     async fn reserve(&mut self, bytes: usize) -> Result<()> {
         loop {
-            let Err(error) = self.reservation.try_resize(self.held + bytes) else { return Ok(()) };
+            let is_too_much = self.held > 0 && self.held + bytes > self.shared.limits.held_bytes;
+            let error = match self.reservation.try_resize(self.held + bytes) {
+                Ok(()) if !is_too_much => return Ok(()),
+                Ok(()) => None,
+                Err(error) => Some(error),
+            };
             if let Some(largest) = self.largest(Open::group_memory) {
                 self.close_group(&largest).await?;
             } else if let Some(largest) = self.largest(Open::memory).filter(|_| self.one_file.is_none()) {
@@ -216,9 +223,10 @@ impl Encoder {
                 return Ok(());
             } else {
                 let message = format!("a row of {bytes} bytes does not fit into memory: raise --memory-limit");
+                let cause = error.map(|error| error.strip_backtrace()).unwrap_or_default();
                 return Err(Error::new(ErrorKind::Limit, message)
                     .in_archive(&*self.shared.target)
-                    .caused_by(error.strip_backtrace())
+                    .caused_by(cause)
                     .into());
             }
         }
@@ -235,7 +243,7 @@ impl Encoder {
         let Some(open) = self.open.get_mut(folder) else { return Ok(()) };
         let Some(group) = open.group.take() else { return Ok(()) };
         let (shared, group_memory) = (&self.shared, group.memory);
-        let group = group.close(&shared.encode_time).await?;
+        let group = group.close(&shared.encode_time)?;
         let rows = group.rows;
         let mut slot = open.slot.lock().await;
         let file = match slot.take() {

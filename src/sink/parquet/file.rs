@@ -1,7 +1,8 @@
 //! A Parquet file: row groups are appended to it, and its bytes go out in parts as they come.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use datafusion::common::runtime::{JoinSet, SpawnedTask};
@@ -14,7 +15,7 @@ use parquet::file::writer::SerializedFileWriter;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::properties::Properties;
-use super::row_group::{ClosedRowGroup, blocking};
+use super::row_group::ClosedRowGroup;
 
 /// Parts of a file that wait to be sent: while one is sent, the next one is filled and one waits.
 const PARTS_WAITING: usize = 1;
@@ -38,6 +39,8 @@ pub(super) struct Uploads {
 /// A file that is being written.
 pub(super) struct ParquetFile {
     writer: SerializedFileWriter<Parts>,
+    parts: Parts,
+    sender: mpsc::Sender<Bytes>,
     uploader: SpawnedTask<Result<()>>,
     pub(super) rows: usize,
 }
@@ -47,8 +50,8 @@ impl ParquetFile {
     pub(super) fn begin(properties: &Properties, uploads: &Arc<Uploads>, path: Path) -> Result<Self> {
         let (sender, receiver) = mpsc::channel(PARTS_WAITING);
         let uploader = SpawnedTask::spawn(upload(Arc::clone(uploads), path, receiver));
-        let parts = Parts { filling: Vec::new(), part_bytes: uploads.part_bytes, sender };
-        Ok(Self { writer: properties.file(parts)?, uploader, rows: 0 })
+        let parts = Parts::new(uploads.part_bytes);
+        Ok(Self { writer: properties.file(parts.clone())?, parts, sender, uploader, rows: 0 })
     }
 
     /// Bytes that it has so far.
@@ -58,39 +61,35 @@ impl ParquetFile {
 
     /// Bytes that are in memory, since they are no part yet.
     pub(super) fn memory(&self) -> usize {
-        self.writer.inner().filling.len()
+        self.parts.lock().filling.len()
     }
 
+    /// Appends a row group, and waits while its parts aren't taken.
     pub(super) async fn append(mut self, group: ClosedRowGroup, time: &Time) -> Result<Self> {
         self.rows += group.rows;
-        let mut writer = self.writer;
-        let appended = blocking(time, move || {
-            let mut row_group = writer.next_row_group()?;
-            for column in group.columns {
-                column.append_to_row_group(&mut row_group)?;
+        let mut row_group = self.writer.next_row_group()?;
+        for column in group.columns {
+            let timer = time.timer();
+            column.append_to_row_group(&mut row_group)?;
+            timer.done();
+            if !self.parts.send(&self.sender).await {
+                return Err(reason(self.uploader).await);
             }
-            row_group.close()?;
-            Ok(writer)
-        });
-        match appended.await {
-            Ok(writer) => Ok(Self { writer, ..self }),
-            Err(error) => Err(reason(error, self.uploader).await),
         }
+        row_group.close()?;
+        Ok(self)
     }
 
     /// Writes the footer and waits for the last part.
-    pub(super) async fn finish(self, time: &Time) -> Result<()> {
-        let writer = self.writer;
-        let finished = blocking(time, move || {
-            let mut parts = writer.into_inner()?;
-            let last = std::mem::take(&mut parts.filling);
-            parts.send(last)?;
-            Ok(())
-        });
-        match finished.await {
-            Ok(()) => join(self.uploader).await,
-            Err(error) => Err(reason(error, self.uploader).await),
+    pub(super) async fn finish(self) -> Result<()> {
+        let Self { writer, parts, sender, uploader, .. } = self;
+        writer.close()?;
+        parts.lock().end();
+        if !parts.send(&sender).await {
+            return Err(reason(uploader).await);
         }
+        drop(sender);
+        join(uploader).await
     }
 }
 
@@ -98,38 +97,64 @@ async fn join(task: SpawnedTask<Result<()>>) -> Result<()> {
     task.join_unwind().await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?
 }
 
-/// Why a file can't be written: a writer that finds its parts not taken only knows that.
-async fn reason(error: DataFusionError, uploader: SpawnedTask<Result<()>>) -> DataFusionError {
-    join(uploader).await.err().unwrap_or(error)
+/// Why an uploader takes no more parts.
+async fn reason(uploader: SpawnedTask<Result<()>>) -> DataFusionError {
+    let ended = DataFusionError::Internal("an upload has ended before its file".to_owned());
+    join(uploader).await.err().unwrap_or(ended)
 }
 
-/// Gathers what is written into parts, and waits while none is taken. Not for threads that must not wait.
-struct Parts {
+/// Gathers what is written into parts. The writer has one end of it, the file the other.
+#[derive(Clone)]
+struct Parts(Arc<Mutex<Gathered>>);
+
+struct Gathered {
+    full: VecDeque<Bytes>,
     filling: Vec<u8>,
     part_bytes: usize,
-    sender: mpsc::Sender<Bytes>,
 }
 
 impl Parts {
-    fn send(&self, part: Vec<u8>) -> io::Result<()> {
-        if part.is_empty() {
-            return Ok(());
+    fn new(part_bytes: usize) -> Self {
+        Self(Arc::new(Mutex::new(Gathered { full: VecDeque::new(), filling: Vec::new(), part_bytes })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Gathered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends the parts that are full; says whether they were taken.
+    async fn send(&self, sender: &mpsc::Sender<Bytes>) -> bool {
+        loop {
+            let part = self.lock().full.pop_front();
+            let Some(part) = part else { return true };
+            if sender.send(part).await.is_err() {
+                return false;
+            }
         }
-        self.sender.blocking_send(part.into()).map_err(|_| io::Error::other("the upload has failed"))
+    }
+}
+
+impl Gathered {
+    /// What there is becomes the last part.
+    fn end(&mut self) {
+        if !self.filling.is_empty() {
+            self.full.push_back(std::mem::take(&mut self.filling).into());
+        }
     }
 }
 
 impl Write for Parts {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(self.part_bytes - self.filling.len());
-        if self.filling.len() > self.part_bytes / GROWTH_SHARE {
+        let mut gathered = self.lock();
+        let Gathered { full, filling, part_bytes } = &mut *gathered;
+        let taken = bytes.len().min(*part_bytes - filling.len());
+        if filling.len() > *part_bytes / GROWTH_SHARE {
             // A large file fills its parts, so that doubling on and on would end beyond one.
-            self.filling.reserve_exact(self.part_bytes - self.filling.len());
+            filling.reserve_exact(*part_bytes - filling.len());
         }
-        self.filling.extend_from_slice(&bytes[..taken]);
-        if self.filling.len() == self.part_bytes {
-            let part = std::mem::take(&mut self.filling);
-            self.send(part)?;
+        filling.extend_from_slice(&bytes[..taken]);
+        if filling.len() == *part_bytes {
+            full.push_back(std::mem::take(filling).into());
         }
         Ok(taken)
     }

@@ -1,7 +1,5 @@
 //! A row group while it is encoded, apart from any file.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
 use datafusion::common::runtime::SpawnedTask;
@@ -34,37 +32,61 @@ impl RowGroup {
         Ok(Self { schema, columns: factory.create_column_writers(0)?, rows: 0, bytes: 0, memory: 0 })
     }
 
-    /// Encodes `batch` on threads that may block, with its columns dealt to `lanes` of them.
-    pub(super) async fn write(mut self, batch: RecordBatch, lanes: usize, time: &Time) -> Result<Self> {
+    /// Encodes `batch`, with its columns dealt to `lanes` tasks.
+    pub(super) async fn write(mut self, batch: &RecordBatch, lanes: usize, time: &Time) -> Result<Self> {
         self.rows += batch.num_rows();
-        let schema = Arc::clone(&self.schema);
-        let leaves = blocking(time, move || leaves(&schema, &batch)).await?;
+        let leaves = leaves(&self.schema, batch)?;
         let lanes = lanes.clamp(1, leaves.len().max(1));
-        let mut dealt: Vec<Vec<(ArrowColumnWriter, ArrowLeafColumn)>> = (0..lanes).map(|_| Vec::new()).collect();
-        for (index, column) in self.columns.drain(..).zip(leaves).enumerate() {
-            dealt[index % lanes].push(column);
-        }
-        let tasks: Vec<_> = dealt.into_iter().map(|lane| blocking(time, move || write_columns(lane))).collect();
-        let mut written: Vec<_> = futures::future::try_join_all(tasks).await?.into_iter().map(Vec::into_iter).collect();
-        let mut lane = 0;
-        while let Some(column) = written[lane].next() {
-            self.columns.push(column);
-            lane = (lane + 1) % lanes;
+        if lanes == 1 {
+            let _timer = time.timer();
+            self.columns.iter_mut().zip(&leaves).try_for_each(|(column, leaf)| column.write(leaf))?;
+        } else {
+            self.columns = write_in_lanes(self.columns, leaves, lanes, time).await?;
         }
         self.bytes = self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
         self.memory = self.columns.iter().map(ArrowColumnWriter::memory_size).sum();
+        // Encoding waits for nothing by itself, and others want to run too.
+        tokio::task::yield_now().await;
         Ok(self)
     }
 
     /// Ends the last page of each column.
-    pub(super) async fn close(self, time: &Time) -> Result<ClosedRowGroup> {
-        let Self { columns, rows, .. } = self;
-        blocking(time, move || {
-            let columns = columns.into_iter().map(ArrowColumnWriter::close).collect::<Result<_, _>>()?;
-            Ok(ClosedRowGroup { columns, rows })
-        })
-        .await
+    pub(super) fn close(self, time: &Time) -> Result<ClosedRowGroup> {
+        let _timer = time.timer();
+        let columns = self.columns.into_iter().map(ArrowColumnWriter::close).collect::<Result<_, _>>()?;
+        Ok(ClosedRowGroup { columns, rows: self.rows })
     }
+}
+
+async fn write_in_lanes(
+    columns: Vec<ArrowColumnWriter>,
+    leaves: Vec<ArrowLeafColumn>,
+    lanes: usize,
+    time: &Time,
+) -> Result<Vec<ArrowColumnWriter>> {
+    let mut dealt: Vec<Vec<(ArrowColumnWriter, ArrowLeafColumn)>> = (0..lanes).map(|_| Vec::new()).collect();
+    for (index, column) in columns.into_iter().zip(leaves).enumerate() {
+        dealt[index % lanes].push(column);
+    }
+    let tasks = dealt.into_iter().map(|lane| {
+        let time = time.clone();
+        SpawnedTask::spawn(async move {
+            let _timer = time.timer();
+            write_columns(lane)
+        })
+    });
+    // All of them are spawned before the first is waited for.
+    let tasks: Vec<_> = tasks.collect();
+    let mut written = Vec::with_capacity(lanes);
+    for task in tasks {
+        let lane = task.join_unwind().await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??;
+        written.push(lane.into_iter());
+    }
+    let mut columns = Vec::new();
+    while let Some(column) = written[columns.len() % lanes].next() {
+        columns.push(column);
+    }
+    Ok(columns)
 }
 
 fn leaves(schema: &SchemaRef, batch: &RecordBatch) -> Result<Vec<ArrowLeafColumn>> {
@@ -81,19 +103,6 @@ fn write_columns(lane: Vec<(ArrowColumnWriter, ArrowLeafColumn)>) -> Result<Vec<
         Ok(writer)
     });
     written.collect()
-}
-
-/// Computes on a thread that may be kept, and counts the time.
-pub(super) async fn blocking<T: Send + 'static>(
-    time: &Time,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let time = time.clone();
-    let task = SpawnedTask::spawn_blocking(move || {
-        let _timer = time.timer();
-        work()
-    });
-    task.join_unwind().await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?
 }
 
 /// Cuts `batch` into pieces of at most `bytes_max` each, or of one row.
@@ -131,6 +140,8 @@ fn view_bytes<T: ByteViewType + ?Sized>(array: &arrow::array::GenericByteViewArr
 #[cfg(test)]
 mod tests {
     use arrow::array::{BinaryViewArray, Int64Array};
+
+    use std::sync::Arc;
 
     use super::*;
 

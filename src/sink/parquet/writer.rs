@@ -52,9 +52,10 @@ const PARTS_SENDING: usize = 8;
 /// The smallest part that every store takes.
 const PART_BYTES_MIN: usize = 5 << 20;
 
-/// Shares of a limited memory: an eighth for row groups (which may be twice that, while they are appended), a sixteenth
-/// for the queue and another one for parts that are sent. Most of it is left to what produces the rows.
+/// Shares of a limited memory: an eighth for full row groups, a quarter for all that the encoders hold, a sixteenth for the
+/// queue and another one for parts that are sent. Most of it is left to what produces the rows.
 const GROUPS_SHARE: usize = 8;
+const HELD_SHARE: usize = 4;
 const QUEUE_SHARE: usize = 16;
 const PARTS_SHARE: usize = 16;
 
@@ -304,6 +305,7 @@ impl Job {
                 group_bytes: properties.bytes_max.unwrap_or(group_bytes),
                 file_rows: if config.is_directory { execution.soft_max_rows_per_output_file.get() } else { usize::MAX },
                 file_bytes: config.max_file_bytes,
+                held_bytes: limit.map_or(usize::MAX, |limit| limit / HELD_SHARE / encoders),
             },
             names: config.is_directory.then(|| Names {
                 id: format!("{:016x}", RandomState::new().hash_one(())),
