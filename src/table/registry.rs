@@ -46,6 +46,11 @@ impl Default for StoreRegistry {
 }
 
 impl StoreRegistry {
+    /// Requests through this registry's own stores that failed and were sent again, so far.
+    pub fn resent(&self) -> u64 {
+        self.stores.resent()
+    }
+
     /// The store that somebody registered for `url`; none is made.
     pub(super) fn registered(&self, url: &Url) -> Option<Arc<dyn ObjectStore>> {
         self.registered.get_store(url).ok()

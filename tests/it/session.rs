@@ -143,7 +143,7 @@ impl Answer {
     }
 }
 
-fn texts(batch: &RecordBatch) -> Vec<String> {
+pub(crate) fn texts(batch: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::new().with_null("NULL");
     let formatter = |column| ArrayFormatter::try_new(column, &options).expect("every type can be shown");
     let columns: Vec<_> = batch.columns().iter().map(|column| formatter(column.as_ref())).collect();

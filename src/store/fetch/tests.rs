@@ -20,6 +20,8 @@ use super::*;
 use crate::store::connect::connect;
 use crate::store::{Purpose, StoreOptions};
 
+mod schedules;
+
 const SIZE: usize = 3_000_000;
 
 fn content() -> Bytes {
@@ -57,6 +59,8 @@ struct Faulty {
     inner: InMemory,
     fault: Fault,
     left: Mutex<u32>,
+    /// Draws the fault of every answer, in place of the two above.
+    schedule: Option<Mutex<schedules::Schedule>>,
     /// Ranges that were asked for.
     asked: Mutex<Vec<Range<u64>>>,
 }
@@ -64,6 +68,18 @@ struct Faulty {
 impl fmt::Display for Faulty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Faulty")
+    }
+}
+
+impl Faulty {
+    fn next(&self) -> Fault {
+        if let Some(schedule) = &self.schedule {
+            return schedule.lock().unwrap().draw();
+        }
+        let mut left = self.left.lock().unwrap();
+        let is_left = *left > 0;
+        *left -= u32::from(is_left);
+        if is_left { self.fault } else { Fault::None }
     }
 }
 
@@ -79,15 +95,9 @@ impl ObjectStore for Faulty {
             self.asked.lock().unwrap().push(range.clone());
         }
         let mut result = self.inner.get_opts(location, options).await?;
-        {
-            let mut left = self.left.lock().unwrap();
-            if *left == 0 {
-                return Ok(result);
-            }
-            *left -= 1;
-        }
+        let fault = self.next();
         let (meta, range, attributes) = (result.meta.clone(), result.range.clone(), result.attributes.clone());
-        match self.fault {
+        match fault {
             Fault::None => return Ok(result),
             Fault::Refuse => return Err(broken()),
             Fault::Hang => std::future::pending().await,
@@ -109,7 +119,7 @@ impl ObjectStore for Faulty {
         let chunks = |bytes: Bytes| -> Vec<_> {
             (0..bytes.len()).step_by(1000).map(|i| Ok(bytes.slice(i..bytes.len().min(i + 1000)))).collect()
         };
-        let body: BoxStream<'static, _> = match self.fault {
+        let body: BoxStream<'static, _> = match fault {
             Fault::Break(n) => {
                 let mut body = chunks(bytes.slice(..n.min(bytes.len())));
                 body.push(Err(broken()));
@@ -117,7 +127,7 @@ impl ObjectStore for Faulty {
             }
             Fault::Short(n) => stream::iter(chunks(bytes.slice(..n.min(bytes.len())))).boxed(),
             Fault::Long => stream::iter(chunks(bytes)).chain(stream::iter([Ok(Bytes::from_static(b"x"))])).boxed(),
-            _ => stream::iter(chunks(bytes.slice(..1000))).chain(stream::pending()).boxed(),
+            _ => stream::iter(chunks(bytes.slice(..bytes.len().min(1000)))).chain(stream::pending()).boxed(),
         };
         Ok(GetResult { payload: GetResultPayload::Stream(body), meta, range, attributes })
     }
@@ -157,7 +167,7 @@ impl ObjectStore for Faulty {
 async fn faulty(fault: Fault, faults: u32) -> Arc<Faulty> {
     let inner = InMemory::new();
     inner.put(&"a.tar".into(), content().into()).await.unwrap();
-    Arc::new(Faulty { inner, fault, left: Mutex::new(faults), asked: Mutex::default() })
+    Arc::new(Faulty { inner, fault, left: Mutex::new(faults), schedule: None, asked: Mutex::default() })
 }
 
 async fn target(store: Arc<dyn ObjectStore>) -> FetchTarget {
@@ -265,6 +275,24 @@ async fn an_object_that_is_replaced_between_ranges_is_an_error() {
         reader.next().await.unwrap();
         store.put(&"a.tar".into(), content().into()).await.unwrap();
         assert_eq!(read_all_from(&mut reader).await.unwrap_err().kind(), ErrorKind::Changed);
+    }
+}
+
+/// As many resumptions as it takes, in one range.
+#[tokio::test]
+async fn a_range_that_breaks_off_again_and_again_is_read_to_its_end() {
+    for (progress, want) in [(20_000, true), (5_000, true), (1, false)] {
+        let store = faulty(Fault::Break(progress), 0).await;
+        let target = target(Arc::clone(&store) as _).await;
+        *store.left.lock().unwrap() = u32::MAX;
+        let stats = Arc::new(Stats::default());
+        let settings = FetchSettings { first_range_bytes: 3_000_000, range_bytes: 3_000_000, ..settings() };
+        let settings = FetchSettings { prefetch_bytes: 3_000_000, ..settings };
+        let mut reader = ObjectReader::new(target, settings, Arc::clone(&stats));
+        match read_all(&mut reader).await {
+            Ok(read) => assert!(want && read == content() && stats.retries.value() > 148, "{progress}"),
+            Err(error) => assert!(!want && error.to_string().contains("gave up after 4 attempts"), "{error}"),
+        }
     }
 }
 
