@@ -7,7 +7,7 @@
 use super::header::{Header, Layout};
 use super::pax::{Globals, Overrides, Records};
 use super::sparse::{SparseState, from_gnu, from_pax};
-use super::{Limits, MICROS, Member, MemberType};
+use super::{Limits, MICROS, MTIME_MICROS, Member, MemberType};
 use crate::error::Result;
 
 /// What extension headers have said about the next member. Of several of a kind the last one counts, as in GNU tar and
@@ -86,9 +86,7 @@ impl Draft {
             mode: header.mode()?,
             uid: overrides.uid()?.map_or_else(|| header.uid(), Ok)?,
             gid: overrides.gid()?.map_or_else(|| header.gid(), Ok)?,
-            mtime_micros: overrides
-                .mtime_micros()
-                .unwrap_or_else(|| header.mtime_seconds().and_then(|seconds| seconds.checked_mul(MICROS))),
+            mtime_micros: overrides.mtime_micros().unwrap_or_else(|| mtime_micros(header)),
             uname: overrides.uname.unwrap_or_else(|| header.uname()).to_vec(),
             gname: overrides.gname.unwrap_or_else(|| header.gname()).to_vec(),
             linkname: match member_type {
@@ -116,6 +114,10 @@ fn linkname(header: &Header<'_>, pending: &Pending, overrides: &Overrides<'_>) -
 
 /// Before POSIX there was no type for directories, and a `/` at the end of the path told them; GNU tar and libarchive
 /// go by it in later formats as well. GNU's `D` is a directory whose content lists what was in it.
+fn mtime_micros(header: &Header<'_>) -> Option<i64> {
+    header.mtime_seconds()?.checked_mul(MICROS).filter(|micros| MTIME_MICROS.contains(micros))
+}
+
 fn member_type(header: &Header<'_>, path: &[u8]) -> MemberType {
     match header.typeflag() {
         0 | b'0' if path.ends_with(b"/") => MemberType::Directory,

@@ -19,6 +19,7 @@ mod sparse;
 mod tests;
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 pub(crate) use header::{is_header, is_zero_block};
 pub(crate) use parser::Parser;
@@ -35,6 +36,10 @@ const SIZE_MAX: u64 = i64::MAX.unsigned_abs();
 
 /// In a second.
 const MICROS: i64 = 1_000_000;
+
+/// The times that a member can have, in microseconds: the years -262143 to 262142. 63 bits hold a few more, but the
+/// calendar by which Arrow shows times does not, and would show the text of an error for them.
+const MTIME_MICROS: RangeInclusive<i64> = -8_334_601_228_800_000_000..=8_210_266_876_799_999_999;
 
 type Block = [u8; BLOCK_LEN];
 
@@ -88,7 +93,7 @@ pub(crate) struct Member {
     pub(crate) mode: u32,
     pub(crate) uid: i64,
     pub(crate) gid: i64,
-    /// Microseconds since 1970; `None` where it is no number or does not fit.
+    /// Microseconds since 1970, within [`MTIME_MICROS`]; `None` where it is no number or does not fit.
     pub(crate) mtime_micros: Option<i64>,
     pub(crate) uname: Vec<u8>,
     pub(crate) gname: Vec<u8>,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{Limits, MICROS, SIZE_MAX};
+use super::{Limits, MICROS, MTIME_MICROS, SIZE_MAX};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Keys of GNU's sparse formats begin so; they describe how content is stored and are used up by that.
@@ -284,12 +284,12 @@ fn micros(value: &[u8]) -> Option<i64> {
     let seconds = i64::try_from(decimal(&value[..dot])?).ok()?;
     let (kept, dropped) = fraction.split_at(fraction.len().min(6));
     let fraction = (0..6).fold(0, |sum, at| sum * 10 + i64::from(kept.get(at).map_or(0, |digit| digit - b'0')));
-    let micros = seconds.checked_mul(MICROS)?.checked_add(fraction)?;
-    if !is_negative {
-        return Some(micros);
+    let mut micros = seconds.checked_mul(MICROS)?.checked_add(fraction)?;
+    if is_negative {
+        let round_down = i64::from(dropped.iter().any(|&digit| digit != b'0'));
+        micros = micros.checked_neg()?.checked_sub(round_down)?;
     }
-    let round_down = i64::from(dropped.iter().any(|&digit| digit != b'0'));
-    micros.checked_neg()?.checked_sub(round_down)
+    MTIME_MICROS.contains(&micros).then_some(micros)
 }
 
 #[cfg(test)]
@@ -364,7 +364,11 @@ mod tests {
             ("-1.5", Some(-1_500_000)),
             ("-1.0000005", Some(-1_000_001)),
             ("-0.1", Some(-100_000)),
-            ("9223372036854.775807", Some(i64::MAX)),
+            ("8210266876799.999999", Some(8_210_266_876_799_999_999)),
+            ("8210266876800", None),
+            ("-8334601228800", Some(-8_334_601_228_800_000_000)),
+            ("-8334601228800.0000001", None),
+            ("9223372036854.775807", None),
             ("9223372036854.775808", None),
             ("99999999999999999999", None),
             ("", None),

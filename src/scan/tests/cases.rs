@@ -132,7 +132,7 @@ const EXTENSIONS: &[Case] = &[
     (34, "hostile/pax-times.tar", &[
         "file '1.5' 0 mtime=1500000 = ''", "file '-0.000001' 0 mtime=-1 = ''", "file 'nan' 0 mtime=NULL mtime='nan' = ''",
         "file '-inf' 0 mtime=NULL mtime='-inf' = ''", "file '1e9' 0 mtime=NULL mtime='1e9' = ''",
-        "file '9223372036854.775807' 0 mtime=9223372036854775807 = ''", "file '9223372036854.775808' 0 mtime=NULL mtime='9223372036854.775808' = ''",
+        "file '9223372036854.775807' 0 mtime=NULL mtime='9223372036854.775807' = ''", "file '9223372036854.775808' 0 mtime=NULL mtime='9223372036854.775808' = ''",
         "file '99999999999999999999' 0 mtime=NULL mtime='99999999999999999999' = ''", "file '253402300800' 0 mtime=253402300800000000 = ''",
         "file '5.' 0 mtime=5000000 = ''", "file '.5' 0 mtime=NULL mtime='.5' = ''", LAST]),
 ];

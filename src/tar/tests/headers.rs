@@ -124,6 +124,7 @@ fn numbers() {
     check("base-256 uid", one(a().set(108, base256(0x7000_0000, 8))), &["file a 0 1879048192:100", "end 1024"]);
     check("negative gid", one(a().set(116, [0xff; 7]).set(123, [0xfe])), &["file a 0 1000:-2", "end 1024"]);
     check("negative mtime", one(a().set(136, base256(-1, 12))), &["file a 0 mtime=Some(-1000000)", "end 1024"]);
+    check("past any calendar", one(a().set(136, base256(8_210_266_876_800, 12))), &["file a 0 mtime=None", "end 1024"]);
     check("far mtime", one(a().set(136, base256(i64::MAX, 12))), &["file a 0 mtime=None", "end 1024"]);
     check("no mtime", one(a().set(136, "tomorrow \0\0\0")), &["file a 0 mtime=None", "end 1024"]);
     check("mode", one(a().set(100, "0104755\0")), &["file a 0 mode=4755", "end 1024"]);
