@@ -104,6 +104,22 @@ impl Compression {
     }
 }
 
+/// The first bytes of what [`Compression::detect`] knows, as far as they tell it.
+const MAGICS: [&[u8]; 7] = [
+    &[0x1f, 0x8b, gzip::METHOD_DEFLATE],
+    &[0x28, 0xb5, 0x2f, 0xfd],
+    b"BZh",
+    &[0xfd, b'7', b'z', b'X', b'Z', 0],
+    &[0x04, 0x22, 0x4d, 0x18],
+    &[0x02, 0x21, 0x4c, 0x18],
+    &[0x50, 0x2a, 0x4d, 0x18],
+];
+
+/// Whether `head` is the beginning of a stream that was cut before its compression could be told.
+pub(crate) fn may_begin(head: &[u8]) -> bool {
+    !head.is_empty() && MAGICS.iter().any(|magic| magic.starts_with(head))
+}
+
 /// Length of the skippable frame (of zstd or lz4) that `bytes` begin with, if they do and show it. One that is cut
 /// within its eight bytes of header is taken to end with them.
 fn skippable_length(bytes: &[u8]) -> Option<usize> {

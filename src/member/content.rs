@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::archive::Inflation;
-use crate::compression::Compression;
+use crate::compression::{Compression, may_begin};
 use crate::error::Result;
 use crate::memory::{Allowance, Shortage};
 use crate::stats::Stats;
@@ -66,7 +66,9 @@ impl MemberContent {
     /// The content is damaged from here on. Brings what waited for more bytes to tell its compression, if it has none.
     pub(crate) fn cut(&mut self) -> Option<Bytes> {
         match &mut self.state {
-            State::Head(head) if Compression::detect(head) == Compression::None => Some(std::mem::take(head).into()),
+            // No magic has a newline, and no record is as short as one.
+            State::Head(head) if Compression::detect(head) != Compression::None || may_begin(head) => None,
+            State::Head(head) => Some(std::mem::take(head).into()),
             _ => None,
         }
     }
