@@ -287,7 +287,7 @@ fn contents_through_operators() {
     );
     check(
         &archives,
-        &format!("SELECT path, length(content) AS n FROM (SELECT path, content {from} ORDER BY path DESC) LIMIT 2"),
+        &format!("SELECT path, length(content) AS n {from} ORDER BY path DESC LIMIT 2"),
         Prints("path,n\n15-11,1048576\n15-10,1048576\n"),
     );
 }
