@@ -221,6 +221,15 @@ fn element(body: &str, name: &str) -> Option<String> {
     Some(text.trim_end_matches('.').chars().take(SERVER_TEXT_CHARS_MAX).collect())
 }
 
+/// What the error document of a server says, if it is one.
+pub(super) fn said_by(body: &str) -> Option<String> {
+    let code = element(body, "Code")?;
+    Some(match element(body, "Message") {
+        Some(message) => format!("{code}: {message}"),
+        None => code,
+    })
+}
+
 /// The words of `text` on one line, less the queries of URLs, which may hold signatures.
 fn without_urls(text: &str) -> String {
     let words = text.split_whitespace().map(|word| match word.split_once('?') {

@@ -1,10 +1,12 @@
 //! The HTTP clients of our connections, below everything that object_store does.
 //!
-//! [`ObservedConnector`] makes clients that log every request and count those that a writer's store sends again; only
-//! down here are they seen. [`LengthlessConnector`] makes clients for plain web servers, which also accept a body without
+//! [`ObservedConnector`] makes clients that log every request, count those that a writer's store sends again, and refuse
+//! listings that are none; only down here are they seen. [`LengthlessConnector`] makes clients for plain web servers, which also accept a body without
 //! a length: a server that makes an archive up as it goes (`git archive`, say) sends it in chunks and can't say how long it
 //! will be. object_store 0.13 refuses any response without `Content-Length`, so that client writes one in, a number that
 //! no object can have: [`UNKNOWN_SIZE`].
+
+mod listing;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -67,8 +69,11 @@ impl HttpService for Observed {
             self.resent.add(1);
         }
         let line = if log_enabled!(log::Level::Debug) { line(&request) } else { String::new() };
-        let started = Instant::now();
-        let answer = self.inner.execute(request).await;
+        let (started, is_listing) = (Instant::now(), listing::is_asked_for(&request));
+        let answer = match self.inner.execute(request).await {
+            Ok(answer) if is_listing => listing::checked(answer).await,
+            answer => answer,
+        };
         let ms = started.elapsed().as_millis();
         let may_pass = match &answer {
             Ok(response) => {

@@ -39,8 +39,10 @@ pub(super) async fn infer(
     options: &ScanOptions,
     records_max: usize,
     memory: &Memory,
+    stats: &Arc<Stats>,
 ) -> Result<Schema> {
-    let looks = archives.iter().take(ARCHIVES_MAX).cloned().map(|target| look(target, options, records_max, memory));
+    let first = archives.iter().take(ARCHIVES_MAX).cloned();
+    let looks = first.map(|target| look(target, options, records_max, memory, stats));
     let schemas: Vec<Option<Schema>> = stream::iter(looks).buffered(ARCHIVES_MAX).try_collect().await?;
     let schemas: Vec<Schema> = schemas.into_iter().flatten().collect();
     if schemas.is_empty() {
@@ -61,9 +63,10 @@ async fn look(
     options: &ScanOptions,
     records_max: usize,
     memory: &Memory,
+    stats: &Arc<Stats>,
 ) -> Result<Option<Schema>> {
     let url = redacted(&target.url);
-    let error = match sample(target, options, records_max, memory).await {
+    let error = match sample(target, options, records_max, memory, stats).await {
         Ok(None) => return Ok(None),
         Ok(Some((path, sample))) => match schema_of(&sample, options, records_max) {
             Ok(schema) => return Ok(Some(schema)),
@@ -87,19 +90,19 @@ async fn sample(
     options: &ScanOptions,
     records_max: usize,
     memory: &Memory,
+    stats: &Arc<Stats>,
 ) -> Result<Option<(String, Sample)>> {
-    let stats = Arc::new(Stats::default());
     let url: Arc<str> = redacted(&target.url).into();
     let allowance = Allowance::new(memory);
     allowance.settle().await.map_err(|error| error.in_archive(url.as_ref()))?;
-    let reader = ObjectReader::within(allowance.clone(), target, options.fetch.clone(), Arc::clone(&stats));
-    let mut archive = ArchiveReader::open(url, reader, options.archive_compression, Arc::clone(&stats)).await?;
+    let reader = ObjectReader::within(allowance.clone(), target, options.fetch.clone(), Arc::clone(stats));
+    let mut archive = ArchiveReader::open(url, reader, options.archive_compression, Arc::clone(stats)).await?;
     loop {
         let NextMember::Member(member) = archive.next_member().await? else { return Ok(None) };
         if !is_record_member(options, &member) {
             continue;
         }
-        let mut content = MemberContent::new(stats).within(&allowance);
+        let mut content = MemberContent::new(Arc::clone(stats)).within(&allowance);
         let sample = read(&mut archive, &mut content, options, records_max).await;
         let sample = sample.map_err(|error| archive.locate(error))?;
         return Ok(Some((member.path_lossy().into_owned(), sample)));

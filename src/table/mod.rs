@@ -19,7 +19,7 @@ mod scan_log;
 mod source;
 mod sql;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
@@ -52,7 +52,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::locator::{Locator, Scheme};
 use crate::member::{MemberFormat, MissingColumn};
 use crate::policy::{OnError, OnUnreachable};
-use crate::report::{ListingReport, ScanReport};
+use crate::report::{ListingReport, PartitionReport, ScanReport};
 use crate::scan::ScanOptions;
 use crate::schema::{lines_schema, members_schema, provenance_fields, text_schema};
 use crate::stats::Stats;
@@ -92,6 +92,8 @@ pub struct TarTable {
     table_schema: TableSchema,
     stores: Arc<Stores>,
     definition: Option<String>,
+    /// What inference did; the first scan tells of it.
+    planned: Mutex<Arc<Stats>>,
 }
 
 /// What a table is made of, before its schema is known.
@@ -141,6 +143,7 @@ impl TarTable {
             hive,
             stores,
             definition,
+            planned: Mutex::default(),
         };
         table.file_schema = table.resolve_schema(session).await?;
         table.table_schema = TableSchema::builder(Arc::clone(&table.file_schema))
@@ -168,15 +171,16 @@ impl TarTable {
 
     async fn infer(&self, session: &dyn Session) -> Result<Schema> {
         let options = self.options.or_session(&session_config(session));
+        let planned = Arc::clone(&self.planned.lock().unwrap_or_else(PoisonError::into_inner));
         let mut schemas = Vec::new();
         for locator in &self.locators {
             let connection = self.connect(session, locator, &options)?;
-            let archives = self.list(&connection, locator, &options, &Stats::default()).await?.archives;
+            let archives = self.list(&connection, locator, &options, &planned).await?.archives;
             let scan = scan_options(&options, Arc::new(Schema::empty()), locator);
             let targets: Vec<FetchTarget> =
                 archives.into_iter().map(|archive| fetch_target(archive, &connection)).collect();
             let (memory, _) = memory::memory_of(session, infer::ARCHIVES_MAX);
-            schemas.push(infer::infer(&targets, &scan, options.infer_records(), &memory).await?);
+            schemas.push(infer::infer(&targets, &scan, options.infer_records(), &memory, &planned).await?);
         }
         Ok(crate::member::unite::unite(schemas))
     }
@@ -250,8 +254,12 @@ impl TarTable {
         let memory_max = if by_archive { usize::MAX } else { memory::partitions_max(session) };
         let groups = file_groups(files, max_partitions.min(memory_max));
         let report = Arc::new(ScanReport::new(listing, groups.len()));
-        // The listing belongs to no partition; its requests are not about content, but what it repeated is to be known.
-        report.partitions.first().inspect(|first| first.stats.retries.add(listed.retries.value()));
+        let planned = std::mem::take(&mut *self.planned.lock().unwrap_or_else(PoisonError::into_inner));
+        // Neither belongs to a partition, and neither counts as reading; but what they had to repeat is to be known.
+        if let Some(PartitionReport { stats, .. }) = report.partitions.first() {
+            stats.retries.add(listed.retries.value() + planned.retries.value());
+            stats.resumed_bytes.add(planned.resumed_bytes.value());
+        }
         refused.iter().for_each(|error| report.skipped_archive(0, error.archive().unwrap_or_default(), error));
         let mut scan = scan_options(&options, Arc::clone(&self.file_schema), locator);
         scan.fetch.share_between(groups.len());

@@ -1,4 +1,4 @@
-//! A TCP proxy that breaks connections on purpose: what a network does, without the network.
+//! A TCP proxy that breaks connections on purpose, and a place that nobody reaches: what a network does, without one.
 
 use std::future::pending;
 use std::io;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 
 /// What is written must have arrived before a reset, which throws away what has not.
@@ -47,11 +47,13 @@ impl Proxy {
         let upstream: SocketAddr = upstream.trim_start_matches("http://").parse().expect("an address and a port");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime can be built");
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).expect("a free port");
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        listener.set_nonblocking(true).expect("every socket can");
         let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
         let struck = Arc::new(AtomicU64::new(0));
         let strikes = Arc::clone(&struck);
         runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).expect("it is bound");
             for number in 0.. {
                 let Ok((client, _)) = listener.accept().await else { return };
                 let (trouble, strikes) = (script(number), Arc::clone(&strikes));
@@ -131,4 +133,30 @@ async fn answers(
         pending::<()>().await;
     }
     Ok(true)
+}
+
+/// An address that answers no attempt to connect, as behind a firewall: its queue of connections is full.
+pub(crate) struct BlackHole {
+    pub(crate) endpoint: String,
+    _listener: TcpListener,
+    _queued: Vec<std::net::TcpStream>,
+    _runtime: Runtime,
+}
+
+impl BlackHole {
+    pub(crate) fn open() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let listener = runtime.block_on(async {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+            socket.listen(1).expect("it is bound")
+        });
+        let address = listener.local_addr().expect("it is bound");
+        let mut queued = Vec::new();
+        while let Ok(connection) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+            queued.push(connection);
+            assert!(queued.len() < 100, "the queue is never full");
+        }
+        Self { endpoint: format!("http://{address}"), _listener: listener, _queued: queued, _runtime: runtime }
+    }
 }
