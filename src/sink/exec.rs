@@ -1,11 +1,12 @@
 //! The plan node that publishes what the sink below it has written, or nothing of it.
 
+use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -27,6 +28,7 @@ use super::options::WriteMode;
 use super::publish::{Manners, publish};
 use super::stage::{Stage, StagedStore};
 use super::target::{Target, TargetUrl};
+use crate::error::Error;
 use crate::metrics::Written;
 use crate::store::SUCCESS;
 
@@ -181,15 +183,14 @@ impl Job {
         let counts = match self.write(&stage, context).await {
             Ok(counts) => counts,
             Err(error) => {
-                // Some sinks only say that something went wrong.
-                let error = stage.first_error().map_or(error, Into::into);
+                let error = said_by_us(error, &stage);
                 staged.abort().await;
                 return Err(error);
             }
         };
         staged.disarm();
         let published = publish(Arc::clone(&stage), self.manners).await;
-        let published = published.map_err(|error| stage.first_error().map_or(error, Into::into))?;
+        let published = published.map_err(|error| said_by_us(error, &stage))?;
         self.files.add(published.files);
         self.published_bytes.add(usize::try_from(published.bytes).unwrap_or(usize::MAX));
         self.rows.add(counts.iter().map(written_rows).sum());
@@ -209,6 +210,22 @@ impl Job {
         let context = staged_context(&context, stage);
         let stream = datafusion::physical_plan::execute_stream(Arc::clone(&self.sink), context)?;
         stream.try_collect().await
+    }
+}
+
+/// The error of a write as ours, where it is one: stores wrap it in theirs, and some sinks only say that something went wrong.
+fn said_by_us(error: DataFusionError, stage: &Stage) -> DataFusionError {
+    if let Some(first) = stage.first_error() {
+        return first.into();
+    }
+    match &error {
+        DataFusionError::ObjectStore(wrapped) => {
+            match wrapped.source().and_then(|source| source.downcast_ref::<Error>()) {
+                Some(ours) => ours.again().into(),
+                None => error,
+            }
+        }
+        _ => error,
     }
 }
 

@@ -131,7 +131,7 @@ async fn options_of_the_format_are_honoured() {
         "{seen}"
     );
     // The engine's own sink, behind the same stage.
-    let seen = written("'content_defined_chunking.enabled' 'true'").await;
+    let seen = written("'format.content_defined_chunking.enabled' 'true'").await;
     assert_eq!(seen["rows"], 5_000);
 
     for (options, says) in [
