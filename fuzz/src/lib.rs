@@ -13,7 +13,7 @@ mod targets;
 
 pub use targets::{TARGETS, Target, named};
 
-use tarsql::{archive, compression, error, locator, memory, stats, store, tar};
+use tarsql::{archive, compression, error, locator, member, memory, stats, store, tar};
 
 /// The files of the crate itself. What nothing here calls is called there.
 #[path = "../../src"]
@@ -26,6 +26,38 @@ mod tarsql {
     pub(crate) mod memory;
     pub(crate) mod stats;
     pub(crate) mod tar;
+
+    /// What cuts content into records, without what makes Arrow of them. The checks lie beside it, since it is private
+    /// to its format.
+    pub(crate) mod member {
+        pub(crate) mod avro {
+            #[path = "../../../fuzz/src/member/avro.rs"]
+            pub(crate) mod check;
+            mod container;
+        }
+
+        pub(crate) mod csv {
+            #[path = "../../../fuzz/src/member/csv.rs"]
+            pub(crate) mod check;
+            mod split;
+
+            /// Of the options those that say where a field ends.
+            pub(crate) struct CsvOptions {
+                pub(crate) delimiter: u8,
+                pub(crate) quote: u8,
+                pub(crate) escape: Option<u8>,
+                pub(crate) comment: Option<u8>,
+                pub(crate) newlines_in_values: bool,
+            }
+        }
+
+        pub(crate) mod json {
+            #[path = "../../../fuzz/src/member/json.rs"]
+            pub(crate) mod check;
+            mod documents;
+            mod value;
+        }
+    }
 
     /// Reading an object, without what connects to servers: the options of those are the engine's.
     pub(crate) mod store {

@@ -2,6 +2,7 @@
 //! every run. `cargo test --no-default-features` in this folder; an argument after `--` is a target's name, and a file
 //! behind it is all that is run.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -82,12 +83,26 @@ fn seeds(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 folders.push(path);
             } else if target.seeds.iter().any(|end| path.to_string_lossy().ends_with(end)) {
-                let mut data = fs::read(&path).expect("a file of the repository");
-                data.truncate(target.len_max);
-                seeds.push((path, data));
+                let data = fs::read(&path).expect("a file of the repository");
+                let parts = if target.of_members { members(&data) } else { vec![data] };
+                seeds.extend(parts.into_iter().map(|mut data| {
+                    data.truncate(target.len_max);
+                    (path.clone(), data)
+                }));
             }
         }
     }
     seeds.sort();
     seeds
+}
+
+fn members(archive: &[u8]) -> Vec<Vec<u8>> {
+    let mut archive = tar::Archive::new(archive);
+    let entries = archive.entries().expect("an archive");
+    let content = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+        let mut content = Vec::new();
+        entry.and_then(|mut entry| entry.read_to_end(&mut content)).expect("a whole archive");
+        content
+    };
+    entries.map(content).collect()
 }

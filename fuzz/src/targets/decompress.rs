@@ -96,7 +96,7 @@ pub(super) fn inflate(
 ) -> Outcome {
     let stream = Bytes::copy_from_slice(data);
     let mut bytes = vec![0; OUTPUT_BYTES_MAX];
-    let (len, end) = drive(compression, limit, stream, &mut bytes, input, output, |_| {});
+    let (len, end) = drive(compression, limit, stream, &mut bytes, (input, output), |_| {});
     bytes.truncate(len);
     Outcome { bytes, end }
 }
@@ -106,8 +106,7 @@ fn drive(
     limit: u64,
     mut stream: Bytes,
     bytes: &mut [u8],
-    input: &mut Chunks,
-    output: &mut Chunks,
+    (input, output): (&mut Chunks, &mut Chunks),
     mut after_piece: impl FnMut(usize),
 ) -> (usize, End) {
     let failed = |error: crate::error::Error| End::Failed(error.kind(), error.to_string());
@@ -154,7 +153,7 @@ fn check_memory(compression: Compression, limit: u64, data: &[u8]) {
     // The C libraries hold what they took until a stream ends, so that it is seen between two pieces.
     let seen = |heap: &mut u64| *heap = heap_bytes().max(*heap);
     let (_, peak) =
-        peak_of(|| drive(compression, limit, stream, &mut bytes, &mut input, &mut output, |_| seen(&mut heap_peak)));
+        peak_of(|| drive(compression, limit, stream, &mut bytes, (&mut input, &mut output), |_| seen(&mut heap_peak)));
     let peak = peak.max(heap_peak - before);
     assert!(peak <= max, "{peak} bytes were held, where {max} are allowed");
 }

@@ -7,6 +7,7 @@ mod pax;
 mod sparse;
 
 use crate::compression::Compression;
+use crate::member;
 use crate::mutate::{self, Dice};
 
 /// Something that is fuzzed.
@@ -19,6 +20,8 @@ pub struct Target {
     pub mutate: Mutate,
     /// What ends the names of files in `testdata/` that are seeds.
     pub seeds: &'static [&'static str],
+    /// Whether not the files are the seeds, but what the archives hold.
+    pub of_members: bool,
     /// Longer seeds are cut.
     pub len_max: usize,
     /// Whether inputs are tar streams.
@@ -26,7 +29,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 12] = [
     Target { mends_headers: true, ..target("parser", parser::check, mutate::archive, 32 << 10, &[".tar"]) },
     target("pax", pax::check, pax::mutate, 4 << 10, &[".tar"]),
     target("sparse", sparse::check, mutate::bytes, 2 << 10, &[".tar"]),
@@ -36,6 +39,9 @@ pub const TARGETS: [Target; 9] = [
     decompressor("xz", |data| decompress::check(Compression::Xz, data), &["xz"]),
     decompressor("lz4", |data| decompress::check(Compression::Lz4, data), &["lz4"]),
     Target { mends_headers: true, ..target("archive", archive::check, archive::mutate, 16 << 10, ARCHIVES) },
+    record("json", member::json::check::check, &["logs.tar", "shapes.tar", "bad.tar"]),
+    record("csv", member::csv::check::check, &["bom.tar", "quotes.tar", "semicolon.tar", "header-only.tar"]),
+    record("avro", member::avro::check::check, &["avro.tar"]),
 ];
 
 const ARCHIVES: &[&str] = &["tar", "gz", "tgz", "zst", "bz2", "no-extension", "xz", "lz4"];
@@ -49,7 +55,11 @@ const fn target(
     len_max: usize,
     seeds: &'static [&'static str],
 ) -> Target {
-    Target { name, check, mutate, seeds, len_max, mends_headers: false }
+    Target { name, check, mutate, seeds, of_members: false, len_max, mends_headers: false }
+}
+
+const fn record(name: &'static str, check: fn(&[u8]), seeds: &'static [&'static str]) -> Target {
+    Target { of_members: true, ..target(name, check, mutate::bytes, 4 << 10, seeds) }
 }
 
 const fn decompressor(name: &'static str, check: fn(&[u8]), seeds: &'static [&'static str]) -> Target {

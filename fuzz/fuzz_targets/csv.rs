@@ -1,0 +1,2 @@
+#![no_main]
+tarsql_fuzz::fuzz_program!("csv");
