@@ -52,7 +52,8 @@ def observe(program, names):
 # ----- what differs
 
 # Kinds of differences, as the summary counts them.
-SILENT_LOSS, SILENT_CHANGE, WARNED, REFUSED = "silent loss", "silent change", "warned", "refused"
+SILENT_DAMAGE, SILENT_LOSS, SILENT_CHANGE = "silent damage", "silent loss", "silent change"
+WARNED, REFUSED, READS_MORE = "warned", "refused", "reads more"
 
 
 def difference(ours, theirs):
@@ -62,7 +63,7 @@ def difference(ours, theirs):
     if ours.verdict == "error":
         if theirs.verdict == "error":
             return None
-        kind = WARNED if theirs.verdict == "warning" else SILENT_LOSS
+        kind = WARNED if theirs.verdict == "warning" else SILENT_DAMAGE
         return kind, f"{count(theirs.members)}, {said(theirs) or 'no error'}"
     if theirs.verdict == "error":
         return REFUSED, f"{count(theirs.members)}, then an error: {said(theirs)}"
@@ -118,17 +119,20 @@ def said(reading):
 def code(value):
     """Of a table's cell: printable, on one line, without what Markdown would take for its own."""
     value = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
+    if value in ("", "None"):
+        return "(none)"
     value = value if len(value) <= TEXT_CHARS_MAX else value[:TEXT_CHARS_MAX] + "…"
     return "`" + value.replace("|", "¦").replace("`", "'") + "`"
 
 
 def differences(observed):
-    found = {}
+    found, given = {}, reasons()
     for name, (ours, theirs) in observed.items():
         for peer in PEERS:
             different = difference(ours, theirs[peer])
             if different:
-                found[name, peer] = different
+                beyond_us = (name, peer) in given and REASONS[given[name, peer]].get("is_our_limit")
+                found[name, peer] = (READS_MORE, different[1]) if beyond_us else different
     return found
 
 
@@ -178,9 +182,11 @@ def summary(observed, found):
     yield f"All four readers agree on {len(observed) - len(differing)}. Of the others, each differs from tarsql on:\n"
     yield "| | GNU tar | bsdtar | tarfile |"
     yield "|---|---|---|---|"
-    kinds = [(SILENT_LOSS, "**silent loss**: members are missing, or damage is passed over, and nothing is said"),
-             (SILENT_CHANGE, "silent change: a name, size, time, type or content is another, and nothing is said"),
-             (WARNED, "loss or change with a warning, but success"), (REFUSED, "an error where the archive is good")]
+    kinds = [(SILENT_DAMAGE, "**silent damage**: the archive is damaged, and nothing is said"),
+             (SILENT_LOSS, "**silent loss**: members of a good archive are missing, and nothing is said"),
+             (SILENT_CHANGE, "**silent change**: a name, size, time, type or content is another, and nothing is said"),
+             (WARNED, "warned: one of these with a warning, but success"), (REFUSED, "refused: an error where the archive is good"),
+             (READS_MORE, "reads more: what tarsql refuses: another format, or a compression within another")]
     for kind, meaning in kinds:
         yield f"| {meaning} | " + " | ".join(str(sum(who == peer and what == kind for (_, who), (what, _) in found.items())) for peer in PEERS) + " |"
 

@@ -12,15 +12,17 @@ import hashlib
 import io
 import json
 import os
+import platform
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 
 # A reader that takes longer hangs: the archives are small.
-TIMEOUT_S = 30
+TIMEOUT_S = 120
 # A reader that wants more is taken in by an archive that only claims to be large.
 MEMORY_BYTES_MAX = 2 << 30
 # Larger files are compared without their content: a sparse file can be a thousand times as large as its archive.
@@ -28,7 +30,23 @@ CONTENT_BYTES_MAX = 16 << 20
 # More of a re-encoded archive is not read.
 OUTPUT_BYTES_MAX = 256 << 20
 
-ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C", "TZ": "UTC0"}
+# What the readers may call. GNU tar has a program for each compression, so what is installed would decide what it reads.
+PROGRAMS = ("sh", "tar", "bsdtar", "gzip", "bzip2", "xz", "lzma", "zstd", "sha256sum")
+
+
+def only_programs():
+    """A folder for PATH with these programs and no others."""
+    folder = tempfile.TemporaryDirectory()
+    for program in PROGRAMS:
+        path = shutil.which(program)
+        if path is None:
+            raise SystemExit(f"'{program}' is missing: install tar, libarchive-tools, gzip, bzip2, xz-utils and zstd")
+        os.symlink(path, os.path.join(folder.name, program))
+    return folder
+
+
+BIN = only_programs()
+ENVIRONMENT = {"PATH": BIN.name, "HOME": "/nonexistent", "LC_ALL": "C", "TZ": "UTC0"}
 # libarchive turns names into the locale's characters and back, so it needs one that has all of them.
 UTF8 = {**ENVIRONMENT, "LC_ALL": "C.UTF-8"}
 
@@ -215,6 +233,8 @@ def with_bsdtar(root, name):
 def bsd_member(row):
     letter, size, path = BSD_ROW.fullmatch(row).groups()
     kind = GNU_TYPES.get(letter.decode(), "other")
+    # A hard link with content of its own has the letter of a file.
+    kind = "hardlink" if kind == "file" and b" link to " in path else kind
     arrow = {"symlink": b" -> ", "hardlink": b" link to "}.get(kind)
     path, _, link = path.partition(arrow) if arrow else (path, b"", b"")
     member = {"path": unescaped(path), "type": kind, "linkname": unescaped(link)}
@@ -276,7 +296,7 @@ def versions():
         return run([command, "--version"], ".")[0].decode().split("\n")[0]
     libarchive = re.search(r"bsdtar [\d.]+ - libarchive [\d.]+", first_line("bsdtar"))
     return {"GNU tar": first_line("tar"), "bsdtar": libarchive[0] if libarchive else first_line("bsdtar"),
-            "tarfile": f"Python {sys.version_info.major}.{sys.version_info.minor}"}
+            "tarfile": f"Python {platform.python_version()}"}
 
 
 if __name__ == "__main__":
