@@ -304,7 +304,7 @@ async fn check(cases: &[Case]) {
             }
         }
     }
-    println!("{checks} checks of {} archives", cases.len());
+    assert!(checks >= cases.len() * (CHUNKS.len() + 4), "{checks} checks of {} archives", cases.len());
     // One is often wrong in each compression and at each size of pieces: a few show why.
     assert!(problems.is_empty(), "{} problems: {}", problems.len(), problems[..problems.len().min(4)].join("\n"));
 }
