@@ -50,7 +50,7 @@ enum ColumnBuilder {
     Int64(HeaderColumn, Int64Builder),
     Mode(Int32Builder),
     Mtime(TimestampMicrosecondBuilder),
-    Pax(MapBuilder<StringBuilder, StringBuilder>),
+    Pax(Box<MapBuilder<StringBuilder, StringBuilder>>),
 }
 
 impl HeaderBuilder {
@@ -105,7 +105,7 @@ impl ColumnBuilder {
             C::Size | C::Uid | C::Gid | C::DataOffset => Self::Int64(column, Int64Builder::new()),
             C::Mode => Self::Mode(Int32Builder::new()),
             C::Mtime => Self::Mtime(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
-            C::Pax => Self::Pax(MapBuilder::new(None, StringBuilder::new(), StringBuilder::new())),
+            C::Pax => Self::Pax(Box::new(MapBuilder::new(None, StringBuilder::new(), StringBuilder::new()))),
         }
     }
 

@@ -169,7 +169,6 @@ fn check(archives: &Archives, sql: &str, expected: Outcome<'_>) {
     let (status, stdout, stderr, peak) = watch(&mut program);
     let measured = Metrics::read(&metrics).value("PeakMemory");
     std::fs::remove_file(&metrics).expect("it is there");
-    println!("{sql}: {} MiB seen, {:.0} MiB measured", peak >> 20, measured / 1048576.0);
     match expected {
         Prints(lines) => assert_eq!((status, stdout.as_str()), (Some(0), lines), "{sql}\n{stderr}"),
         Fails(parts) => {

@@ -25,14 +25,14 @@ use crate::tar::{Member, MemberType};
 /// What a cell of [`CellRows`] is made of.
 pub(crate) enum Cell {
     /// The stored bytes: `content`.
-    Content(ContentBuilder),
+    Content(Box<ContentBuilder>),
     /// The decompressed bytes as text: `text`.
     Text { builder: Box<StringViewBuilder>, bytes: usize, block_bytes: usize, policy: OnInvalidUtf8 },
 }
 
 impl Cell {
     pub(crate) fn content() -> Self {
-        Self::Content(ContentBuilder::new())
+        Self::Content(Box::new(ContentBuilder::new()))
     }
 
     pub(crate) fn text(policy: OnInvalidUtf8) -> Self {
@@ -48,7 +48,7 @@ impl Cell {
     /// The same, with nothing in it, and blocks of `bytes`.
     fn with_blocks_of(&self, bytes: usize) -> Self {
         match self {
-            Self::Content(_) => Self::Content(ContentBuilder::with_blocks_of(bytes)),
+            Self::Content(_) => Self::Content(Box::new(ContentBuilder::with_blocks_of(bytes))),
             Self::Text { policy, .. } => Self::text_with_blocks_of(bytes, *policy),
         }
     }
