@@ -146,6 +146,8 @@ struct Facts {
     /// S3 sends some errors with status 200.
     is_error_in_success: bool,
     is_bare_redirect: bool,
+    /// No connection came about, which the client calls a time-out if that was the reason.
+    is_connecting: bool,
     is_replaced: bool,
     /// The innermost error.
     cause: String,
@@ -161,6 +163,12 @@ impl Facts {
             next = source.source();
             // An `io::Error` made of a message has itself as its innermost error.
             facts.cause = source.to_string();
+        }
+        if facts.cause == "deadline has elapsed" {
+            "timed out".clone_into(&mut facts.cause);
+        }
+        if facts.is_connecting {
+            facts.http = facts.http.map(|_| HttpErrorKind::Connect);
         }
         facts
     }
@@ -194,6 +202,8 @@ impl Facts {
             self.is_bare_redirect = true;
         } else if words.starts_with("builder error") {
             self.is_our_mistake = true;
+        } else if words.starts_with("client error (Connect)") {
+            self.is_connecting = true;
         }
     }
 
@@ -305,7 +315,10 @@ fn message(error: &StoreError, facts: &Facts, what: &str, can_not: &str) -> Stri
         _ if facts.http == Some(HttpErrorKind::Connect) => {
             format!("can't connect ({summary}): check the host and the network")
         }
-        _ if facts.http == Some(HttpErrorKind::Timeout) => format!("timed out ({summary})"),
+        _ if facts.http == Some(HttpErrorKind::Timeout) => "timed out".to_owned(),
+        _ if summary.starts_with("Received non-partial response") => {
+            format!("{can_not}: something else came in place of a range of it, as from a proxy or a login page")
+        }
         _ if facts.io == Some(io::ErrorKind::PermissionDenied) => {
             "permission denied: the file can't be read by this user".to_owned()
         }
@@ -374,6 +387,13 @@ mod tests {
         StoreError::Generic { store: "S3", source: request(Box::new(HttpError::new(kind, Chain(words, None)))) }
     }
 
+    /// As the client reports that no connection came about in time.
+    fn connecting(words: &'static str) -> StoreError {
+        let client = Chain("client error (Connect)", Some(Box::new(Chain(words, None))));
+        let source = request(Box::new(HttpError::new(HttpErrorKind::Timeout, client)));
+        StoreError::Generic { store: "S3", source }
+    }
+
     #[test]
     fn what_may_pass_is_told_from_what_may_not() {
         let status = |status: &str| {
@@ -393,6 +413,7 @@ mod tests {
             (http(HttpErrorKind::Connect, "connection refused"), true),
             (http(HttpErrorKind::Connect, "invalid peer certificate: UnknownIssuer"), false),
             (http(HttpErrorKind::Timeout, "timed out"), true),
+            (connecting("deadline has elapsed"), true),
             (http(HttpErrorKind::Interrupted, "reset"), true),
             (http(HttpErrorKind::Decode, "error decoding response body"), true),
             (http(HttpErrorKind::Unknown, "builder error"), false),
@@ -427,6 +448,7 @@ mod tests {
                 "https://h/k?X-Amz-Signature=s3cr3t",
                 "https://h/k?…: gave up after 3 attempts in 1.5 s: can't connect (connection refused): check the host and the network",
             ),
+            (connecting("deadline has elapsed"), "https://h/k", "can't connect (timed out): check the host"),
             (answer("see https://h/k?sig=s3cr3t"), "gs://b/k", "can't be read (see https://h/k?…)"),
             (replaced(&"k".into(), "ETag a, now b".to_owned()), "s3://b/k", "was replaced while it was read (ETag a"),
         ] {

@@ -200,16 +200,15 @@ fn a_server_that_answers_wrongly_gives_the_same_rows_or_an_error() {
         ("another range", Reply::OtherRange, from_the_third, O::Error("can't be read (")),
         ("no ETag", Reply::NoETag, always, O::Unnoticed),
         ("replaced", Reply::Replaced, from_the_third, O::Error("the object was replaced while it was read")),
-        ("a redirect to a login", Reply::Login, from_the_third, O::Error("faults/plain.tar")),
-        ("a login page", Reply::LoginPage, from_the_third, O::Error("faults/plain.tar")),
-        ("an error as if it were the object", Reply::ErrorInSuccess, from_the_third, O::Error("faults/plain.tar")),
+        ("a redirect to a login", Reply::Login, from_the_third, O::Error("as from a proxy or a login page")),
+        ("a login page", Reply::LoginPage, from_the_third, O::Error("as from a proxy or a login page")),
+        ("an error as if it were the object", Reply::ErrorInSuccess, from_the_third, O::Error("as from a proxy")),
     ];
     for (name, reply, which, outcome) in cases {
         for (sql, expected) in queries("b").iter().zip(expected()) {
             let server = Server::start(objects(), gets(which, reply));
             let run = timely(server.sql(&format!("{IMPATIENT} {sql}")));
             if let Outcome::Error(_) = outcome {
-                println!("{name}: {}", run.0.stderr);
                 assert!(server.gets() < 60, "{name}: {} requests", server.gets());
             }
             check(&format!("{name}: {sql}"), expected, run, outcome);
@@ -235,7 +234,7 @@ fn a_listing_that_fails_is_asked_for_again() {
         // What is no listing must not pass for an empty one.
         (Reply::ErrorInSuccess, Outcome::Retried),
         (Reply::LoginPage, Outcome::Retried),
-        (Reply::Login, Outcome::Error("s3://b/faults/*: ")),
+        (Reply::Login, Outcome::Retried),
         (Reply::Status(403, "AccessDenied"), Outcome::Error("permission denied")),
     ] {
         let server = Server::start(objects(), listings(reply));
@@ -302,7 +301,7 @@ fn giving_up_takes_as_long_as_it_was_told_and_says_so() {
     for (endpoint, says) in [
         ("http://127.0.0.1:1", &["gave up after 4 attempts in ", "can't connect (", "refused"][..]),
         ("http://no-such-host.invalid", &["gave up after 4 attempts in ", "can't connect ("]),
-        (black_hole.endpoint.as_str(), &["gave up after 4 attempts in ", "can't connect ("]),
+        (black_hole.endpoint.as_str(), &["gave up after 4 attempts in ", "can't connect (timed out)"]),
         (mute.as_str(), &["gave up after 4 attempts in ", "no answer within 400 ms"]),
     ] {
         let members = "SELECT path FROM read_tar";
@@ -505,8 +504,12 @@ async fn faulty(script: impl FnMut(Option<&object_store::path::Path>) -> Fault +
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_fails_gives_the_same_rows_or_an_error() {
     let fine = faulty(|_| Fault::None).await;
+    let mut expected = Vec::new();
+    for sql in queries("faulty") {
+        expected.push(fine.ok(&sql).await.sorted());
+    }
     let mut outcomes = [0, 0];
-    for seed in 1..=40_u64 {
+    for seed in 1..=24_u64 {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let session = faulty(move |_| {
             state ^= state << 13;
@@ -523,11 +526,11 @@ async fn a_store_that_fails_gives_the_same_rows_or_an_error() {
             }
         })
         .await;
-        for sql in queries("faulty") {
+        for (sql, expected) in queries("faulty").into_iter().zip(&expected) {
             let started = Instant::now();
             match session.sql(&sql).await {
                 Ok(answer) => {
-                    assert!(answer.sorted() == fine.ok(&sql).await.sorted(), "seed {seed}: {sql}: other rows");
+                    assert!(answer.sorted() == *expected, "seed {seed}: {sql}: other rows");
                     outcomes[0] += 1;
                 }
                 Err(error) => {
