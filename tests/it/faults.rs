@@ -6,7 +6,7 @@ mod server;
 mod store;
 
 use std::net::TcpListener;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -143,7 +143,8 @@ fn check(what: &str, expected: &str, (output, metrics): (Output, Metrics), outco
 fn a_network_that_breaks_connections_costs_time_but_no_rows() {
     weed().put_all("tar", objects().map(|(key, bytes)| (key, Bytes::from(bytes))));
     type Script = Box<dyn Fn(u64) -> Trouble + Send>;
-    let cases: [(&str, Outcome, fn() -> Script); 7] = [
+    type Case = (&'static str, Outcome, fn() -> Script);
+    let cases: [Case; 7] = [
         ("reset after every 64 KiB", Outcome::Resumed, || Box::new(|_| Trouble::Reset(64 << 10))),
         ("reset after 1 to 200 KB", Outcome::Resumed, || Box::new(|n| Trouble::Reset(1_000 + n * 7_919 % 200_000))),
         ("closed in mid-body", Outcome::Resumed, || Box::new(|_| Trouble::Close(100_000))),
@@ -433,7 +434,7 @@ async fn a_slow_consumer_holds_no_response_open() {
     let (started, frame) = (Instant::now(), session.ctx.sql(&sql).await.expect("it is planned"));
     let plan = frame.create_physical_plan().await.expect("it is planned");
     let mut batches =
-        datafusion::physical_plan::execute_stream(plan.clone(), session.ctx.task_ctx()).expect("it starts");
+        datafusion::physical_plan::execute_stream(Arc::clone(&plan), session.ctx.task_ctx()).expect("it starts");
     let (mut rows, mut waited) = (Vec::new(), Duration::ZERO);
     while let Some(batch) = batches.next().await {
         let batch = batch.expect("no response was cut");
@@ -494,7 +495,7 @@ async fn faulty(script: impl FnMut(Option<&object_store::path::Path>) -> Fault +
     }
     let session = Session::new();
     let url = Url::parse("s3://faulty").expect("a URL");
-    session.ctx.register_object_store(&url, std::sync::Arc::new(FaultyStore::new(inner, script)));
+    session.ctx.register_object_store(&url, Arc::new(FaultyStore::new(inner, script)));
     for setting in ["max_retries = 4", "stall_timeout_ms = 50"] {
         session.ok(&format!("SET tarsql.{setting}")).await;
     }
