@@ -128,6 +128,8 @@ def kinds():
     yield "ends-in-half-a-block.tar", A + END + b"\0" * 100
     yield "sparse-bomb.tar", A + sparse_1_0("bomb", 1 << 40, b"1\n%d\n5\n" % ((1 << 40) - 5), b"bomb\n") + LAST
     yield "sparse-forms.tar", sparse_forms() + LAST
+    records = ("GNU.sparse.size", "10"), ("GNU.sparse.numblocks", "1"), ("GNU.sparse.name", "mapped"), ("GNU.sparse.map", "0,4")
+    yield "sparse-no-file.tar", pax(b"x", *records) + entry("GNUSparseFile.0/mapped", b"abcd", kind=b"N") + LAST
 
 
 def sparse_1_0(name, size, text, data):
@@ -248,6 +250,7 @@ def bad_compressions():
     yield "gzip-garbage-behind.tar.gz", gzip_member(tar) + b"garbage", "compression", "garbage behind the stream", 2
     yield "gzip-bad-header-crc.tar.gz", gzip_member(tar, name=b"x", crc=True).replace(b"x\0", b"y\0", 1), "compression", "a wrong checksum of its own header", 0
     yield "zstd-dictionary.tar.zst", zstd_frame(tar, 0x01, b"\x10\x2a"), "compression", "a frame that needs a dictionary", 0
+    yield "zstd-length.tar.zst", zstd_frame(tar, 0xA0, struct.pack("<I", len(tar) + 1)), "compression", "a frame that announces a byte more than it has", 2
     yield "zstd-window.tar.zst", zstd_frame(tar, 0, b"\xa8"), "limit", "a frame with a window of 2 GiB", 0
 
 

@@ -29,6 +29,8 @@ MEMORY_BYTES_MAX = 2 << 30
 CONTENT_BYTES_MAX = 16 << 20
 # More of a re-encoded archive is not read.
 OUTPUT_BYTES_MAX = 256 << 20
+# More than any archive here has: whoever lists so many reads one header again and again.
+MEMBERS_MAX = 10_000
 
 # What the readers may call. GNU tar has a program for each compression, so what is installed would decide what it reads.
 PROGRAMS = ("sh", "tar", "bsdtar", "gzip", "bzip2", "xz", "lzma", "zstd", "sha256sum")
@@ -267,6 +269,8 @@ def tarfile_members(file):
         with tarfile.open(fileobj=file, encoding="utf-8", errors="surrogateescape") as archive:
             for member in archive:
                 members.append(tarfile_member(member))
+                if len(members) > MEMBERS_MAX:
+                    return [], f"has more than {MEMBERS_MAX} members: it goes round in circles"
                 if member.isreg() and member.size <= CONTENT_BYTES_MAX:
                     members[-1]["sha256"] = hashlib.sha256(archive.extractfile(member).read()).hexdigest()
     except Exception as error:  # Whatever it raises is its answer.

@@ -145,6 +145,10 @@ REASONS = [
      "why": """A file of one hole has no extent but at its end, and two extents may adjoin. A map may go on in an extension block before the
                header's places for it are taken. GNU tar lists these members, and then reports an error about one of them.""",
      "who": [((GNU,), "hostile/sparse-forms.tar")]},
+    {"title": "A type that nobody knows does no harm",
+     "why": """POSIX has a reader take a type that it doesn't know for a file. One with a sparse map in front of it is listed with the
+               length that the map gives it. bsdtar refuses the archive there.""",
+     "who": [((BSD,), "hostile/sparse-no-file.tar")]},
     {"title": "Every header is a row",
      "why": """A volume label (type `V`) is in the archive, so it is listed, as `other` and without content. bsdtar hides it.""",
      "who": [((BSD,), "gnu/volume-label.tar")]},

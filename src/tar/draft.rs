@@ -72,8 +72,9 @@ impl Draft {
         let stored_size = if has_content(header, member_type) { claimed } else { 0 };
         let (sparse, size) = match (member_type, sparse(header, &overrides, limits)?) {
             (MemberType::File, Some((state, size))) => (Some(state), size),
-            // A map is a file's; what has another type is as long as it is stored.
-            (MemberType::File | MemberType::Other(_), _) => (None, stored_size),
+            // Of no use here, but what GNU tar says of a type that it doesn't know, as of a file.
+            (MemberType::Other(_), Some((_, size))) => (None, size),
+            (MemberType::File | MemberType::Other(_), None) => (None, stored_size),
             _ => (None, 0),
         };
         let member = Box::new(Member {

@@ -174,6 +174,7 @@ const MEMBERS: &[Case] = &[
     (16, "hostile/vendor-types.tar", &[
         "other 'A' 8 = NULL", "other 'I' 8 = NULL", "other 'N' 8 = NULL", "other 'Z' 8 = NULL", "other '~' 8 = NULL", "other '9' 8 = NULL",
         "other 'label' 0 = NULL", "file 'contiguous' 6 = 'seven\\n'", "file 'null' 5 = 'zero\\n'", LAST]),
+    (16, "hostile/sparse-no-file.tar", &["other 'mapped' 10 = NULL", LAST]),
     (17, "hostile/multi-volume-1.tar", &[A, "error archive: member 'big.csv' at offset 1024: the archive is truncated, or goes on in another volume: \
         it ends at byte 2048, after 512 of 609 bytes of content"]),
     // The end of a file is no file. Formats that read files refuse it: see `a_file_that_began_in_another_volume`.
@@ -207,6 +208,8 @@ const WRAPPINGS: &[Case] = &[
     (27, "hostile/zstd-no-size.tar.zst", &[A, LAST]),
     (27, "hostile/zstd-two-sizes.tar.zst", &[A, LAST]),
     (27, "hostile/zstd-dictionary.tar.zst", &["error compression: at offset 0: zstd stream is damaged at compressed byte 0: its frame needs dictionary 42, and tarsql has no dictionaries"]),
+    (27, "hostile/zstd-length.tar.zst", &[A, LAST, "error compression: at offset 3071: zstd stream is damaged at compressed byte 3083: invalid data or checksum \
+        there or behind it, in the frame from 0: Data corruption detected"]),
     (27, "hostile/zstd-window.tar.zst", &["error limit: at offset 0: zstd window of the frame at compressed byte 0 needs 2147483648 bytes of memory, and the limit is 1073741824: raise the memory limit, --memory-limit (embedded: the session's memory pool)"]),
     (28, "hostile/lz4-legacy.tar.lz4", &[A, LAST]),
     (28, "hostile/compress.tar.Z", &["error archive: at offset 0: not a tar archive, but data compressed by compress (.Z): decompress it first, or compress it with gzip, zstd, bzip2, xz or lz4"]),

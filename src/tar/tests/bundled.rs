@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 
 /// Where the `tar` crate reads something else, and why we don't.
-const UNLIKE: [(&str, &str); 11] = [
+const UNLIKE: [(&str, &str); 12] = [
     ("gnu/sparse-0.0.tar", NO_PAX_SPARSE),
     ("gnu/sparse-0.1.tar", NO_PAX_SPARSE),
     ("gnu/sparse-1.0.tar", NO_PAX_SPARSE),
@@ -21,6 +21,7 @@ const UNLIKE: [(&str, &str); 11] = [
     ("hostile/pax-empty-values.tar", "an empty path takes the header's place, where POSIX has it take the record back"),
     ("hostile/solaris-x.tar", "Solaris's extended header is a member"),
     ("hostile/sparse-bomb.tar", NO_PAX_SPARSE),
+    ("hostile/sparse-no-file.tar", NO_PAX_SPARSE),
 ];
 
 const NO_PAX_SPARSE: &str = "sparse files in pax archives are not known, and give their map for content";
