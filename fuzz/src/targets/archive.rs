@@ -3,17 +3,20 @@
 //! It is compared with what its parts give when they are put together in the plainest way, without ranges, skips or
 //! waiting; and with the `tar` crate.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use futures::future::BoxFuture;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::decompress::{End, MEMORY_BYTES_MAX, OUTPUT_BYTES_MAX, inflate};
+use crate::allocation::peak_of;
 use crate::archive::{ArchiveReader, NextMember};
 use crate::chunks::Chunks;
 use crate::compression::Compression;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::memory::{ALLOWANCE_BYTES_MIN, Allowance, Memory, MemoryPool};
 use crate::mutate::{self, Dice};
 use crate::reading::{self, Facts};
 use crate::second_opinion;
@@ -38,17 +41,88 @@ pub(super) fn check(data: &[u8]) {
     }
     let mut dice = Dice::new(Chunks::of_tail(data).next(1 << 20) as u64 ^ data.len() as u64);
     for _ in 0..2 {
-        let read = fetch(data, &mut dice);
+        let read = fetch(data, Allowance::unlimited(), &mut dice, true);
         compare(&read, &facts, &plain.end);
         if plain.end == End::Whole && read.end.is_ok() {
             check_account(&read.stats, plain.bytes.len());
         }
     }
+    check_memory(data, &mut dice, facts.end.is_ok() && plain.end == End::Whole);
+}
+
+/// What the pool of a scan may have: little more than an allowance has for itself, and what some decoders ask for.
+const POOL_BYTES: [u64; 3] = [ALLOWANCE_BYTES_MIN, 8 << 20, 32 << 20];
+
+/// By how much a pool may be overdrawn: by the smallest range and block, by what a decompressor takes unasked, and by the
+/// headers of a member, for inputs as short as these.
+const OVERDRAFT_BYTES: u64 = 1 << 20;
+
+/// What isn't accounted, since it has a small bound: the parser, the store, the runtime, errors.
+const UNACCOUNTED_BYTES: u64 = 2 << 20;
+
+/// Within a limited pool it is the same, or an error of the limit; the pool is not overdrawn, holds what is there, and
+/// has all of it back in the end.
+fn check_memory(data: &[u8], dice: &mut Dice, is_whole: bool) {
+    let pool = Pool { state: Arc::default(), limit: POOL_BYTES[dice.below(3)] };
+    let allowance = Allowance::new(&Memory::of(pool.clone(), 1));
+    let (read, held) = peak_of(|| fetch(data, allowance, dice, false));
+    let (reserved, peak) = *pool.state.lock().expect("nobody panics with it");
+    let kind = read.end.as_ref().err().map(Error::kind);
+    assert!(kind == Some(ErrorKind::Limit) || kind.is_none() == is_whole, "{:?} within {}", read.end, pool.limit);
+    assert_eq!(reserved, 0, "all is given back");
+    assert!(peak <= pool.limit + OVERDRAFT_BYTES, "{peak} of {} bytes were taken", pool.limit);
+    assert!(held <= peak + UNACCOUNTED_BYTES, "{held} bytes were held, and {peak} accounted for");
+}
+
+/// Bytes that are taken, and the most that ever were.
+#[derive(Clone)]
+struct Pool {
+    state: Arc<Mutex<(u64, u64)>>,
+    limit: u64,
+}
+
+impl Pool {
+    fn take(&self, bytes: u64, limit: u64) -> bool {
+        let (reserved, peak) = &mut *self.state.lock().expect("nobody panics with it");
+        let fits = *reserved + bytes <= limit;
+        if fits {
+            *reserved += bytes;
+            *peak = (*peak).max(*reserved);
+        }
+        fits
+    }
+}
+
+impl MemoryPool for Pool {
+    fn try_grow(&self, bytes: u64) -> bool {
+        self.take(bytes, self.limit)
+    }
+
+    fn grow(&self, bytes: u64) {
+        self.take(bytes, u64::MAX);
+    }
+
+    fn shrink(&self, bytes: u64) {
+        self.state.lock().expect("nobody panics with it").0 -= bytes;
+    }
+
+    fn limit(&self) -> Option<u64> {
+        Some(self.limit)
+    }
+
+    fn reserved(&self) -> u64 {
+        self.state.lock().expect("nobody panics with it").0
+    }
+
+    fn pause(&self, _millis: u64) -> BoxFuture<'static, ()> {
+        // Nobody else is there to give anything back.
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// The archive's own limit is higher than the one here.
 fn is_over_limit(end: &End) -> bool {
-    matches!(end, End::Failed(crate::error::ErrorKind::Limit, _))
+    matches!(end, End::Failed(ErrorKind::Limit, _))
 }
 
 /// As the loop decides.
@@ -67,8 +141,9 @@ struct Read {
     stats: Arc<Stats>,
 }
 
-/// Reads the object in ranges of any size, and of each member all of its content, some, or none.
-fn fetch(data: &[u8], dice: &mut Dice) -> Read {
+/// Reads the object in ranges of any size, and of each member all of its content, some, or none; what was read is kept,
+/// or not.
+fn fetch(data: &[u8], allowance: Allowance, dice: &mut Dice, keeps: bool) -> Read {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime without threads");
     let mut read = Read { members: Vec::new(), end: Ok(()), stats: Arc::new(Stats::default()) };
@@ -85,15 +160,17 @@ fn fetch(data: &[u8], dice: &mut Dice) -> Read {
             e_tag: None,
             version: None,
         };
-        let reader = ObjectReader::new(target, settings(dice), Arc::clone(&read.stats));
+        allowance.settle().await?;
+        let reader = ObjectReader::within(allowance, target, settings(dice), Arc::clone(&read.stats));
         let mut archive = ArchiveReader::open(URL.into(), reader, None, Arc::clone(&read.stats)).await?;
         while let NextMember::Member(member) = archive.next_member().await? {
             let pieces = [0, 1, PIECES_MAX, PIECES_MAX][dice.below(4)];
+            read.members.truncate(if keeps { usize::MAX } else { 0 });
             read.members.push((*member, Vec::new(), false));
             let (_, content, is_whole) = read.members.last_mut().expect("just pushed");
             for _ in 0..pieces {
                 match archive.next_content().await? {
-                    Some(piece) => content.extend_from_slice(&piece),
+                    Some(piece) => content.extend_from_slice(&piece[..if keeps { piece.len() } else { 0 }]),
                     None => {
                         *is_whole = true;
                         break;

@@ -95,7 +95,8 @@ fn records(mut body: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     Some(records)
 }
 
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
+    "",
     "path",
     "linkpath",
     "size",
@@ -139,7 +140,7 @@ const VALUES: [&str; 16] = [
     "=",
 ];
 
-/// Puts a well-formed record anywhere, or changes bytes.
+/// Puts a record anywhere, mostly a well-formed one, or changes bytes.
 pub(super) fn mutate(data: &mut Vec<u8>, dice: &mut Dice, len_max: usize) {
     if dice.below(3) == 0 {
         return mutate::bytes(data, dice, len_max);
@@ -148,6 +149,10 @@ pub(super) fn mutate(data: &mut Vec<u8>, dice: &mut Dice, len_max: usize) {
     let mut len = text.len() + 1;
     while len.to_string().len() + text.len() != len {
         len += 1;
+    }
+    if dice.below(16) == 0 {
+        // One that ends before or behind its newline.
+        len = (len + dice.below(3)).saturating_sub(1);
     }
     let separator = if dice.below(8) == 0 { "\0\0" } else { "" };
     let record = format!("{len}{text}{separator}").into_bytes();
