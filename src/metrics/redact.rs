@@ -157,7 +157,9 @@ impl Name {
             || name.split(['.', '_', '-']).any(|segment| segment == "sas")
             || (name.contains("key") && STORE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
             || (matches!(before, Some(b'?' | b'&')) && SECRET_PARAMETERS.contains(&name.as_str()));
-        is_secret.then(|| Self { to, is_dotted: name.contains('.'), before })
+        // A switch: its value is true or false, and messages name it as a remedy.
+        let is_switch = bare.ends_with("skipsignature");
+        (is_secret && !is_switch).then(|| Self { to, is_dotted: name.contains('.'), before })
     }
 
     /// Where its value is, without quotes; none if what follows is no value.
@@ -304,6 +306,7 @@ mod tests {
             ),
             ("f('x', aws.access_key_id = 'S3CR')", "f('x', aws.access_key_id = '***')"),
             ("f(aws.session_token=>'S3''CR', b => 'c')", "f(aws.session_token=>'***', b => 'c')"),
+            ("aws.skip_signature = true, aws.token = 'S3CR'", "aws.skip_signature = true, aws.token = '***'"),
             ("SET tarsql.token = S3CR;", "SET tarsql.token = ***;"),
             ("SET azure.storage_account_key TO 'S3CR'", "SET azure.storage_account_key TO '***'"),
             ("('azure.sas_key' $$S3'CR$$)", "('azure.sas_key' $$***$$)"),

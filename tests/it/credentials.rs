@@ -220,11 +220,7 @@ fn who_may_not_write_copies_nothing() {
         let copy = format!("COPY (SELECT path FROM read_tar('s3://tar/who/plain.tar')) TO '{target}' {clause}");
         refused(&copy, weed().env_as(READER), &["s3://tar/denied/", ": permission denied", "AccessDenied"]);
         let copy = format!("COPY (SELECT 1 AS a) TO '{target}' {clause}");
-        refused(
-            &copy,
-            weed().env_as(WRONG),
-            &["s3://tar/denied", "SignatureDoesNotMatch"],
-        );
+        refused(&copy, weed().env_as(WRONG), &["s3://tar/denied", "SignatureDoesNotMatch"]);
     }
     assert_eq!(weed().keys("tar", "denied"), Vec::<String>::new());
     let copy = "COPY (SELECT path FROM read_tar('s3://tar/who/plain.tar', aws.access_key_id = 'x', aws.secret_access_key = 'Qu0te''d')) TO 's3://tar/denied/y.parquet'";

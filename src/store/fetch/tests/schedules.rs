@@ -21,8 +21,8 @@ pub(super) struct Schedule {
 impl Schedule {
     fn new(seed: u64) -> Self {
         let mut schedule = Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, spoilt: 0, wrong: 0 };
-        schedule.spoilt = [10, 100, 400, 600, 800, 950][schedule.below(6)] as u64;
-        schedule.wrong = [0, 0, 0, 5][schedule.below(4)] as u64;
+        schedule.spoilt = [10, 100, 400, 600, 800, 950_u64][schedule.below(6)];
+        schedule.wrong = [0, 0, 0, 5_u64][schedule.below(4)];
         schedule
     }
 
