@@ -184,7 +184,7 @@ async fn settings_can_be_seen() {
     let session = Session::new();
     session.ok("SET tarsql.on_error = 'skip'").await;
     session.ok("SET tarsql.max_partitions = 7").await;
-    let names = "on_error, on_unreachable, on_bad_row, on_invalid_utf8, schema_infer_max_records, partitioning, max_partitions, metrics_file";
+    let names = "on_error, on_unreachable, on_bad_row, on_invalid_utf8, schema_infer_max_records, partitioning, max_partitions, max_retries, retry_timeout_ms, stall_timeout_ms, connect_timeout_ms, metrics_file";
     let mut expected: Vec<String> = names.split(", ").map(|name| format!("tarsql.{name}")).collect();
     expected.sort();
     let settings = "SELECT name FROM information_schema.df_settings WHERE name LIKE 'tarsql.%' ORDER BY name";

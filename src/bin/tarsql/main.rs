@@ -3,6 +3,7 @@
 //! `main` turns arguments into a session and a mode, and a mode's ending into an exit status; it decides nothing else.
 //! Results go to stdout and everything else to stderr: nothing here prints but through [`console::Console`].
 
+mod allocator;
 mod args;
 mod cell;
 mod command;
@@ -35,9 +36,6 @@ use crate::script::Script;
 use crate::session::Session;
 use crate::signal::Signals;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How long what a cancelled statement has started may take to clean up before the process ends without it.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
@@ -50,6 +48,9 @@ const SETTLE_STEP: Duration = Duration::from_millis(5);
 fn main() -> ExitCode {
     console::tell_of_panics();
     let args = Args::from_command_line();
+    if args.memory_limit.is_some() {
+        allocator::give_memory_back_at_once();
+    }
     match run(&args) {
         Ok(Ending::Complete) => ExitCode::SUCCESS,
         Ok(Ending::Skipped) => ExitCode::from(3),

@@ -1,0 +1,35 @@
+//! The program's allocator, and what it has to be told under `--memory-limit`.
+//!
+//! mimalloc gives freed memory back to the system after a second; a COPY of large contents frees hundreds of megabytes
+//! in that time. It reads its settings from the environment when the process starts, and setting them from within
+//! would take unsafe code; so the program starts itself once more, in the same process.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How many milliseconds mimalloc keeps what was freed.
+#[cfg(unix)]
+const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
+
+/// Starts the program anew, with an allocator that gives memory back at once. Returns if whoever started the program has
+/// decided about that, or if it can't be done: then freed memory stays a little longer, and nothing else is different.
+#[cfg(unix)]
+pub(crate) fn give_memory_back_at_once() {
+    use std::os::unix::process::CommandExt;
+
+    if std::env::var_os(PURGE_DELAY).is_some() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut arguments = std::env::args_os();
+    let mut again = std::process::Command::new(program);
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    // Only comes back if there is no such program any more.
+    let _error = again.args(arguments).env(PURGE_DELAY, "1").exec();
+}
+
+/// Elsewhere a process can't become another one.
+#[cfg(not(unix))]
+pub(crate) fn give_memory_back_at_once() {}
