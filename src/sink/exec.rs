@@ -117,6 +117,11 @@ impl ExecutionPlan for PublishExec {
         vec![false]
     }
 
+    fn maintains_input_order(&self) -> Vec<bool> {
+        // Or the optimizer would drop an ORDER BY whose columns are not written.
+        vec![true]
+    }
+
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
         vec![&self.sink]
     }

@@ -20,7 +20,7 @@ use datafusion::prelude::SessionContext;
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::exec::PublishExec;
-use super::options::{TargetOptions, WriteMode};
+use super::options::TargetOptions;
 use super::parquet::ParquetSinkExec;
 use super::publish::Manners;
 use super::target::TargetUrl;
@@ -151,8 +151,8 @@ impl FileFormat for PublishedFormat {
         }
         // An INSERT has files of a table behind it, not a URL that somebody wrote.
         let is_insert = config.original_url.is_empty();
-        let mode = if is_insert { WriteMode::Append } else { self.target.write_mode };
         let target = TargetUrl::of(&config, !is_insert)?;
+        let mode = self.target.mode(is_insert, target.is_directory)?;
         let sink: Arc<dyn ExecutionPlan> = match self.inner.downcast_ref::<ParquetFormat>() {
             // Where chunks are cut by content depends on all rows before, so that one encoder has to see every row.
             Some(parquet) if !parquet.options().global.content_defined_chunking.enabled => Arc::new(

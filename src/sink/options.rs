@@ -60,14 +60,15 @@ impl FromStr for WriteMode {
 /// The options of one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TargetOptions {
-    pub(crate) write_mode: WriteMode,
+    /// None where nothing was said.
+    pub(crate) write_mode: Option<WriteMode>,
     /// Parquet only.
     pub(crate) max_file_bytes: u64,
 }
 
 impl Default for TargetOptions {
     fn default() -> Self {
-        Self { write_mode: WriteMode::default(), max_file_bytes: MAX_FILE_BYTES_DEFAULT }
+        Self { write_mode: None, max_file_bytes: MAX_FILE_BYTES_DEFAULT }
     }
 }
 
@@ -79,7 +80,7 @@ impl TargetOptions {
     pub(crate) fn take(options: &mut HashMap<String, String>, is_parquet: bool) -> Result<Self> {
         let mut taken = Self::default();
         if let Some(value) = options.remove(WRITE_MODE) {
-            taken.write_mode = value.trim().parse()?;
+            taken.write_mode = Some(value.trim().parse()?);
         }
         if is_parquet && let Some(value) = options.remove(MAX_FILE_BYTES) {
             taken.max_file_bytes = value.trim().parse().ok().filter(|&bytes| bytes > 0).ok_or_else(|| {
@@ -88,6 +89,24 @@ impl TargetOptions {
             })?;
         }
         Ok(taken)
+    }
+
+    /// The mode for a COPY, or for an INSERT, into a directory or not.
+    ///
+    /// # Errors
+    /// What was said is not what would happen.
+    pub(crate) fn mode(&self, is_insert: bool, is_directory: bool) -> Result<WriteMode> {
+        let usual = if is_insert { WriteMode::Append } else { WriteMode::default() };
+        let remedy = match self.write_mode {
+            None => return Ok(usual),
+            Some(mode) if is_insert && mode != WriteMode::Append => "INSERT appends; COPY takes it",
+            Some(mode) if !is_insert && !is_directory && mode != WriteMode::Overwrite => {
+                "one file is always replaced; a directory, whose name ends in '/', takes it"
+            }
+            Some(mode) => return Ok(mode),
+        };
+        let said = self.write_mode.unwrap_or_default();
+        Err(Error::new(ErrorKind::Option, format!("option 'write_mode' can't be '{said}' here: {remedy}")))
     }
 }
 
@@ -103,10 +122,10 @@ mod tests {
             (taken.map(|taken| (taken.write_mode, taken.max_file_bytes)), options.len())
         };
         let default = MAX_FILE_BYTES_DEFAULT;
-        assert_eq!(check(WRITE_MODE, "Overwrite", false), (Ok((WriteMode::Overwrite, default)), 0));
-        assert_eq!(check(WRITE_MODE, " append", true), (Ok((WriteMode::Append, default)), 0));
-        assert_eq!(check(MAX_FILE_BYTES, "7", true), (Ok((WriteMode::Error, 7)), 0));
-        assert_eq!(check(MAX_FILE_BYTES, "7", false), (Ok((WriteMode::Error, default)), 1));
+        assert_eq!(check(WRITE_MODE, "Overwrite", false), (Ok((Some(WriteMode::Overwrite), default)), 0));
+        assert_eq!(check(WRITE_MODE, " append", true), (Ok((Some(WriteMode::Append), default)), 0));
+        assert_eq!(check(MAX_FILE_BYTES, "7", true), (Ok((None, 7)), 0));
+        assert_eq!(check(MAX_FILE_BYTES, "7", false), (Ok((None, default)), 1));
         for (key, value) in [(WRITE_MODE, "replace"), (MAX_FILE_BYTES, "0"), (MAX_FILE_BYTES, "1G")] {
             let (taken, _) = check(key, value, true);
             let name = key.trim_start_matches("format.");

@@ -15,6 +15,7 @@ use object_store::path::Path;
 use super::cleanup::CleanUp;
 use super::options::WriteMode;
 use super::stage::{ENDINGS_AT_A_TIME, Stage, Upload, abort_all};
+use super::target::Data;
 use crate::error::{Error, ErrorKind};
 use crate::store::{COMMITTING, SUCCESS};
 
@@ -95,12 +96,19 @@ impl Publication {
         let result = self.publish_locked(uploads).await;
         let unlocked = self.stage.target.delete_all(vec![self.stage.target.object(COMMITTING)]).await;
         result?;
-        unlocked?;
+        unlocked.map_err(|error| self.unfinished(error.into()))?;
         Ok(published)
     }
 
     fn error(&self, message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Target, message).in_archive(&*self.stage.target.url.shown)
+    }
+
+    /// The error of what comes after the files are visible: whoever repeats the statement would have them twice.
+    fn unfinished(&self, error: DataFusionError) -> DataFusionError {
+        let message =
+            format!("the new files are published, but finishing the directory failed: {}", error.strip_backtrace());
+        self.error(message).into()
     }
 
     /// Waits for others where they are no reason to fail.
@@ -157,10 +165,16 @@ impl Publication {
                 Err(undo) => self.error(format!("publishing failed ({error}), and so did undoing it: {undo}")).into(),
             });
         }
+        self.finish(old, was_complete || !self.manners.is_insert).await.map_err(|error| self.unfinished(error))
+    }
+
+    /// Removes the old data, and says that the directory is complete.
+    async fn finish(&self, old: Option<Data>, says_so: bool) -> DataFusionResult<()> {
+        let target = &self.stage.target;
         if let Some(old) = old {
             target.remove(old).await?;
         }
-        if was_complete || !self.manners.is_insert {
+        if says_so {
             match self.stage.take_reserved(&target.object(SUCCESS)) {
                 Some(mut success) => success.complete().await?,
                 None => drop(target.create(SUCCESS).await?),

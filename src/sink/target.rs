@@ -19,9 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::locator::redacted;
 use crate::store::described;
 
-/// Whether readers of a directory skip what has that name.
+/// Whether readers of a directory skip what has that name. `_archive=…` is a folder of a partition column, and data.
 pub(super) fn is_hidden(name: &str) -> bool {
-    name.starts_with(['_', '.'])
+    name.starts_with('.') || (name.starts_with('_') && !name.contains('='))
 }
 
 /// Where to write, as a plan knows it.
@@ -178,10 +178,13 @@ impl Target {
         match data {
             Data::Files(Contents { files, folders }) => {
                 blocking(Arc::clone(&self.url.shown), "old data can't be removed", move || {
-                    files.into_iter().try_for_each(std::fs::remove_file)?;
+                    // All of them, whatever becomes of one; somebody else may have removed some.
+                    let failed = files.into_iter().filter_map(|file| std::fs::remove_file(file).err());
+                    let failed = failed.filter(|error| error.kind() != io::ErrorKind::NotFound);
+                    let first = failed.fold(None, |first, error| first.or(Some(error)));
                     // Those that hold new files stay.
                     folders.into_iter().rev().for_each(|folder| drop(std::fs::remove_dir(folder)));
-                    Ok(())
+                    first.map_or(Ok(()), Err)
                 })
                 .await
             }
@@ -199,7 +202,8 @@ impl Target {
                 Err(error) => Some(error),
             }
         });
-        match std::pin::pin!(deleted).next().await {
+        // All of them, whatever becomes of one.
+        match deleted.collect::<Vec<_>>().await.into_iter().next() {
             None => Ok(()),
             Some(error) => Err(described(error, &url, "old data can't be removed")),
         }

@@ -50,6 +50,22 @@ async fn order_by_reaches_the_file() {
     assert_eq!(group_rows(&seen).len(), expected.len().div_ceil(3_000));
     assert_eq!(seen["groups"][0]["sorting"], json!([[0, true]]));
 
+    // Also by a column that is not written, in every format.
+    let values = format!("SELECT value FROM ({query}) ORDER BY number DESC");
+    let sorted: Vec<i64> = {
+        let mut values: Vec<i64> = (1..=20_000).filter(|value| (value * 7919) % 20_011 > 10).collect();
+        values.sort_unstable_by_key(|value| std::cmp::Reverse((value * 7919) % 20_011));
+        values
+    };
+    let file = folder.path().join("values.parquet");
+    session.ok(&format!("COPY ({values}) TO '{}' {options}", file.display())).await;
+    assert_eq!(numbers(&inspect(&file)["numbers"]["value"]), sorted);
+    let file = folder.path().join("values.csv");
+    session.ok(&format!("COPY ({values}) TO '{}'", file.display())).await;
+    let lines = fs::read_to_string(&file).expect("text");
+    let lines: Vec<i64> = lines.lines().skip(1).map(|line| line.parse().expect("a number")).collect();
+    assert_eq!(lines, sorted);
+
     // The files of a directory follow one another by name.
     let directory = folder.path().join("d");
     let rows_max = "SET datafusion.execution.soft_max_rows_per_output_file = 4000";
@@ -176,6 +192,52 @@ async fn folders_of_partitions_hold_their_rows() {
     for file in data_files(&target) {
         assert_eq!(inspect(&file)["names"], json!(["n", "k"]));
     }
+}
+
+/// Folders of a column whose name begins like that of a hidden file are data.
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_of_hidden_looking_columns_are_data() {
+    let (session, folder) = (Session::new(), folder());
+    let target = folder.path().join("d");
+    let copy = |mode: &str| {
+        let query = "SELECT value AS n, value % 2 AS _path FROM generate_series(1, 10)";
+        format!("COPY ({query}) TO '{}/' STORED AS PARQUET PARTITIONED BY (_path) {mode}", target.display())
+    };
+    let files = || tree(&target).into_iter().filter(|name| name.ends_with(".parquet")).collect::<Vec<_>>();
+    session.ok(&copy("")).await;
+    session.error(&copy("")).await.says(&["holds data"]);
+    let first = files();
+    session.ok(&copy("OPTIONS ('write_mode' 'overwrite')")).await;
+    let second = files();
+    assert!(second.len() == 2 && second.iter().all(|file| !first.contains(file)), "{second:?}");
+}
+
+/// What would not happen is refused: one file is replaced, an INSERT appends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_mode_that_would_be_ignored_is_refused() {
+    let (session, folder) = (Session::new(), folder());
+    for name in ["x.parquet", "x.csv", "x.json"] {
+        for mode in ["append", "error"] {
+            let copy =
+                format!("COPY (SELECT 1 AS a) TO '{}/{name}' OPTIONS ('write_mode' '{mode}')", folder.path().display());
+            session
+                .error(&copy)
+                .await
+                .says(&[&format!("'write_mode' can't be '{mode}' here: one file is always replaced")]);
+        }
+        session
+            .ok(&format!(
+                "COPY (SELECT 1 AS a) TO '{}/{name}' OPTIONS ('write_mode' 'overwrite')",
+                folder.path().display()
+            ))
+            .await;
+    }
+    let table = format!(
+        "CREATE EXTERNAL TABLE t (a BIGINT) STORED AS PARQUET LOCATION '{}/t/' OPTIONS ('write_mode' 'overwrite')",
+        folder.path().display()
+    );
+    session.ok(&table).await;
+    session.error("INSERT INTO t VALUES (1)").await.says(&["'write_mode' can't be 'overwrite' here: INSERT appends"]);
 }
 
 /// More folders than are kept open, with little memory: every row is there once.

@@ -1,7 +1,7 @@
 //! A row group while it is encoded, apart from any file.
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
+use arrow::datatypes::{ArrowNativeType, ByteViewType, DataType, SchemaRef};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_plan::metrics::Time;
@@ -127,8 +127,24 @@ fn array_bytes(array: &dyn Array) -> usize {
     match array.data_type() {
         DataType::Utf8View => view_bytes(array.as_string_view()),
         DataType::BinaryView => view_bytes(array.as_binary_view()),
+        DataType::List(_) => nested_bytes(array.as_list::<i32>().values(), array.as_list::<i32>().value_offsets()),
+        DataType::LargeList(_) => nested_bytes(array.as_list::<i64>().values(), array.as_list::<i64>().value_offsets()),
+        DataType::Map(..) => nested_bytes(array.as_map().entries(), array.as_map().value_offsets()),
+        DataType::FixedSizeList(..) => array_bytes(array.as_fixed_size_list().values()),
+        DataType::Struct(_) => array.as_struct().columns().iter().map(|column| array_bytes(column)).sum(),
+        DataType::Dictionary(..) => {
+            let dictionary = array.as_any_dictionary();
+            let values = dictionary.values();
+            array_bytes(dictionary.keys()) + array_bytes(values) / values.len().max(1) * array.len()
+        }
         _ => array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size()),
     }
+}
+
+/// What a slice of a nested column looks at: slicing leaves the values below it whole.
+fn nested_bytes<O: ArrowNativeType>(values: &dyn Array, offsets: &[O]) -> usize {
+    let (from, to) = (offsets[0].as_usize(), offsets[offsets.len() - 1].as_usize());
+    array_bytes(values.slice(from, to - from).as_ref()) + size_of_val(offsets)
 }
 
 fn view_bytes<T: ByteViewType + ?Sized>(array: &arrow::array::GenericByteViewArray<T>) -> usize {
@@ -139,7 +155,8 @@ fn view_bytes<T: ByteViewType + ?Sized>(array: &arrow::array::GenericByteViewArr
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{BinaryViewArray, Int64Array};
+    use arrow::array::{BinaryViewArray, DictionaryArray, Int64Array, ListArray};
+    use arrow::datatypes::{Int32Type, Int64Type};
 
     use std::sync::Arc;
 
@@ -162,5 +179,18 @@ mod tests {
             assert!(cut.iter().all(|piece| piece.num_rows() == 1 || batch_bytes(piece) <= bytes_max), "{bytes_max}");
         }
         assert_eq!(pieces(batch, 1 << 20).len(), 1);
+    }
+
+    #[test]
+    fn a_slice_of_a_nested_column_weighs_what_it_looks_at() {
+        let rows = (0..64).map(|row| Some((0..100).map(move |n| Some(i64::from(row * n)))));
+        let list = ListArray::from_iter_primitive::<Int64Type, _, _>(rows);
+        let texts: DictionaryArray<Int32Type> = (0..64).map(|row| Some(["one", "two"][row % 2])).collect();
+        let columns = [Arc::new(list) as Arc<dyn Array>, Arc::new(texts)];
+        for column in columns {
+            let whole = array_bytes(&column);
+            let halves = array_bytes(&column.slice(0, 32)) + array_bytes(&column.slice(32, 32));
+            assert!(halves <= whole + 16 && whole >= 64 * 4, "{halves} of {whole}");
+        }
     }
 }

@@ -21,6 +21,8 @@ use datafusion::physical_expr::{
 };
 use datafusion::physical_plan::execution_plan::{EvaluationType, SchedulingType, execute_input_stream};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricCategory, MetricsSet};
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
@@ -86,6 +88,8 @@ struct Config {
     partitioning: Option<Partitioning>,
     options: TableParquetOptions,
     order: Option<LexRequirement>,
+    /// Rows are written in the order in which they come. There may be one without `order`: by columns that are not written.
+    keeps_order: bool,
     encoders: usize,
     /// Threads that share the columns of a batch, where rows must not be shared.
     lanes: usize,
@@ -120,19 +124,21 @@ impl ParquetSinkExec {
         // Folders come before the URL's name: a partitioned target is a directory, whatever it is called.
         let is_directory = partitioning.is_some() || !config.file_output_mode.single_file_output(url);
         let threads = state.config().target_partitions();
+        let keeps_order = order.is_some() || is_sorted(&input);
         let config = Config {
             store: config.object_store_url.clone(),
             shown: redacted(url.get_url().as_str()).into(),
             prefix: url.prefix().clone(),
             is_directory,
             extension: config.file_extension.clone(),
-            encoders: if order.is_some() { 1 } else { encoders(options, threads, is_directory) },
-            lanes: if order.is_some() { threads } else { 1 },
+            encoders: if keeps_order { 1 } else { encoders(options, threads, is_directory) },
+            lanes: if keeps_order { threads } else { 1 },
             input_schema,
             file_schema,
             partitioning,
             options: options.clone(),
             order,
+            keeps_order,
             max_file_bytes,
         };
         // What is wrong with the options is said before anything runs.
@@ -154,6 +160,17 @@ impl ParquetSinkExec {
     }
 }
 
+/// Whether `plan` gives out what a sort below it has ordered, as it does too where the columns to sort by are dropped.
+fn is_sorted(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    if plan.is::<SortExec>() || plan.is::<SortPreservingMergeExec>() {
+        return true;
+    }
+    match plan.children()[..] {
+        [child] => plan.maintains_input_order()[0] && is_sorted(child),
+        _ => false,
+    }
+}
+
 /// As many as there are cores, unless the options say otherwise.
 fn encoders(options: &TableParquetOptions, threads: usize, is_directory: bool) -> usize {
     let global = &options.global;
@@ -172,7 +189,7 @@ impl Config {
 
 impl DisplayAs for ParquetSinkExec {
     fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { encoders, partitioning, order, .. } = self.config.as_ref();
+        let Config { encoders, partitioning, keeps_order, .. } = self.config.as_ref();
         match format {
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
                 write!(f, "ParquetSinkExec: encoders={encoders}")?
@@ -182,7 +199,7 @@ impl DisplayAs for ParquetSinkExec {
         if let Some(partitioning) = partitioning {
             write!(f, ", partitioned_by=[{}]", partitioning.names())?;
         }
-        if order.is_some() {
+        if *keeps_order {
             write!(f, ", keeps_order=true")?;
         }
         Ok(())
@@ -204,9 +221,9 @@ impl ExecutionPlan for ParquetSinkExec {
     }
 
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        let needed = match self.config.order {
-            Some(_) => Distribution::SinglePartition,
-            None => Distribution::UnspecifiedDistribution,
+        let needed = match self.config.keeps_order {
+            true => Distribution::SinglePartition,
+            false => Distribution::UnspecifiedDistribution,
         };
         InputDistributionRequirements::new(vec![needed])
     }
@@ -216,7 +233,7 @@ impl ExecutionPlan for ParquetSinkExec {
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![self.config.order.is_some()]
+        vec![self.config.keeps_order]
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
