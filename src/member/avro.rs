@@ -29,6 +29,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, new_nu
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow_avro::reader::ReaderBuilder;
+use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::avro::columns::Columns;
@@ -302,8 +303,8 @@ impl AvroDecoder {
 }
 
 impl RecordDecoder for AvroDecoder {
-    fn decode(&mut self, piece: &[u8]) -> Result<()> {
-        self.pending.extend_from_slice(piece);
+    fn decode(&mut self, piece: Bytes) -> Result<()> {
+        self.pending.extend_from_slice(&piece);
         self.take_complete()
     }
 

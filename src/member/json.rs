@@ -20,6 +20,8 @@ mod value;
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use bytes::Bytes;
+
 pub(crate) use infer::{has_records, infer};
 
 use crate::batch::batch_bytes_max;
@@ -161,7 +163,8 @@ impl JsonDecoder {
 }
 
 impl RecordDecoder for JsonDecoder {
-    fn decode(&mut self, mut piece: &[u8]) -> Result<()> {
+    fn decode(&mut self, piece: Bytes) -> Result<()> {
+        let mut piece = piece.as_ref();
         while !piece.is_empty() {
             let (used, event) = self.splitter.split(piece, &mut self.documents.bytes);
             piece = &piece[used..];

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringViewBuilder};
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 
 use crate::batch::{batch_bytes_max, block_bytes, held_bytes, internal};
 use crate::error::{Error, ErrorKind, Result};
@@ -85,8 +86,8 @@ impl LinesDecoder {
 }
 
 impl RecordDecoder for LinesDecoder {
-    fn decode(&mut self, piece: &[u8]) -> Result<()> {
-        let mut rest = piece;
+    fn decode(&mut self, piece: Bytes) -> Result<()> {
+        let mut rest = piece.as_ref();
         while let Some(end) = memchr::memchr(b'\n', rest) {
             if self.partial.is_empty() {
                 self.line(&rest[..end])?;

@@ -14,6 +14,7 @@ use std::str::FromStr;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::Allowance;
@@ -147,7 +148,7 @@ pub(crate) trait RecordDecoder: Send {
     ///
     /// # Errors
     /// A record or container that does not fit, where the policy says `fail`; the message has the record's number.
-    fn decode(&mut self, piece: &[u8]) -> Result<()>;
+    fn decode(&mut self, piece: Bytes) -> Result<()>;
 
     /// Says that the content is complete, so that the last record, cut or not, is known to be the last.
     ///
@@ -176,4 +177,40 @@ pub(crate) trait RecordDecoder: Send {
     fn what_grows(&self) -> &'static str {
         "a record of the member"
     }
+
+    /// Finds where records end in the content of a member that is read from its beginning; `None` where the content has
+    /// to be decoded in one go. Asked of a fresh decoder.
+    fn cutter(&self) -> Option<Box<dyn Cutter>> {
+        None
+    }
+
+    /// A decoder for a stretch of the same member that begins behind what came before, which ended at a cut. It knows
+    /// what this one has read in the member's header; `None` as long as this one hasn't. Bad rows are told to `bad_rows`.
+    fn fork(&self, before: Before, bad_rows: BadRows) -> Option<Box<dyn RecordDecoder>> {
+        let _ = (before, bad_rows);
+        None
+    }
+
+    /// What it has read, its own `before` included. Asked for where all that was given ended at a cut.
+    fn read_so_far(&self) -> Before {
+        Before::default()
+    }
+}
+
+/// What of a member comes before a stretch of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Before {
+    /// Records, bad ones counted, headers not.
+    pub(crate) records: i64,
+    /// Bytes of the decompressed content.
+    pub(crate) bytes: u64,
+}
+
+/// Cuts the content of a member, fed piece by piece, between records: what lies between two cuts can be decoded apart.
+///
+/// It is cheap beside decoding, since all content goes through one of it. A cut that it names is one for every decoder
+/// of the format, whatever the bytes are: where it can't be sure, it names none.
+pub(crate) trait Cutter: Send {
+    /// Looks at the next piece. Says how many bytes of it come before the last cut in it, if there is one.
+    fn cut(&mut self, piece: &[u8]) -> Option<usize>;
 }

@@ -196,7 +196,7 @@ impl RecordRows {
         match open.content.pull()? {
             Some(piece) => {
                 let start = Instant::now();
-                open.decoder.decode(&piece)?;
+                open.decoder.decode(piece)?;
                 stats.decode_nanos.add_elapsed(start);
                 Ok(true)
             }
@@ -249,7 +249,7 @@ impl MemberRows for RecordRows {
             let rest = open.content.cut();
             open.content = MemberContent::new(Arc::clone(&self.stats)).within(&self.allowance);
             if let Some(rest) = rest {
-                open.decoder.decode(&rest)?;
+                open.decoder.decode(rest)?;
             }
             open.decoder.abandon()?;
         }

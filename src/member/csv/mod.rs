@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 use regex::Regex;
 
 pub(crate) use self::infer::infer;
@@ -132,8 +133,8 @@ impl CsvDecoder {
 }
 
 impl RecordDecoder for CsvDecoder {
-    fn decode(&mut self, piece: &[u8]) -> Result<()> {
-        let mut rest = piece;
+    fn decode(&mut self, piece: Bytes) -> Result<()> {
+        let mut rest = piece.as_ref();
         while let Some(event) = self.splitter.next(&mut rest) {
             if let Some(kept) = self.rows.take(event)? {
                 self.splitter.keep(kept);

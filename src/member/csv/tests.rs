@@ -161,7 +161,7 @@ fn drain(
     let mut batches = Vec::new();
     let mut result = Ok(());
     for piece in input.chunks(piece.min(input.len().max(1))) {
-        result = decoder.decode(piece);
+        result = decoder.decode(Bytes::copy_from_slice(piece));
         batches.extend(std::iter::from_fn(|| decoder.next_records()));
         if result.is_err() {
             break;

@@ -63,7 +63,7 @@ impl Case {
         };
         let mut result = Ok(());
         for piece in content.chunks(piece_size) {
-            result = result.and_then(|()| decoder.decode(piece));
+            result = result.and_then(|()| decoder.decode(Bytes::copy_from_slice(piece)));
             drain(&mut decoder);
         }
         result = result.and_then(|()| if self.abandon { decoder.abandon() } else { decoder.finish() });
