@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
 
     /// One line about what `on_error` and `on_unreachable` left out; the exit status becomes 3 then.
     pub(crate) fn skipped(&self) -> Option<String> {
-        let errors = self.totals()?.errors.value();
+        let errors = self.totals().errors.value();
         let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
         for (kind, count) in self.reports().iter().flat_map(|report| report.skipped_by_kind()) {
             *kinds.entry(kind).or_default() += count;
@@ -121,7 +121,8 @@ impl<'a> Run<'a> {
         if hidden > 0 {
             lines.push(format!("{hidden} more of these are not shown: {WHERE_THE_LIST_IS}"));
         }
-        if let Some(bad_rows) = self.totals().map(|totals| totals.bad_rows.value()).filter(|&bad_rows| bad_rows > 0) {
+        let bad_rows = self.totals().bad_rows.value();
+        if bad_rows > 0 {
             let rows = if bad_rows == 1 { "row" } else { "rows" };
             let were = if bad_rows == 1 { "was" } else { "were" };
             lines.push(format!(
@@ -146,12 +147,10 @@ impl<'a> Run<'a> {
         self.plan.as_ref().map(tarsql::reports).unwrap_or_default()
     }
 
-    fn totals(&self) -> Option<Stats> {
+    fn totals(&self) -> Stats {
         let totals = Stats::default();
-        for report in tarsql::reports(self.plan.as_ref()?) {
-            totals.merge(&report.totals());
-        }
-        Some(totals)
+        self.reports().iter().for_each(|report| totals.merge(&report.totals()));
+        totals
     }
 }
 
