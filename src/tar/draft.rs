@@ -43,31 +43,32 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// `offset` is that of `header`.
+    /// Writes into `member`, whose names make room for those of the next one.
     pub(super) fn new(
+        member: Box<Member>,
         header: &Header<'_>,
-        offset: u64,
         pending: &Pending,
         globals: &Globals,
         limits: &Limits,
     ) -> Result<Self> {
         let overrides = Overrides::new(globals, &pending.records);
-        let path = path(header, pending, &overrides);
-        let mut draft = Self::without_path(header, pending, overrides, &path, limits)
-            .map_err(|error| error.in_member(String::from_utf8_lossy(&path)))?;
-        draft.member.path = path;
-        draft.member.offset = pending.offset.unwrap_or(offset);
-        Ok(draft)
+        let mut draft = Self { member, sparse: None, unclaimed: 0 };
+        set(&mut draft.member.path, path(pending, &overrides), |path| header.append_path(path));
+        match draft.fill(header, pending, overrides, limits) {
+            Ok(()) => Ok(draft),
+            Err(error) => Err(error.in_member(draft.member.path_lossy())),
+        }
     }
 
-    fn without_path(
+    /// Everything but the path, which is known.
+    fn fill(
+        &mut self,
         header: &Header<'_>,
         pending: &Pending,
         overrides: Overrides<'_>,
-        path: &[u8],
         limits: &Limits,
-    ) -> Result<Self> {
-        let member_type = member_type(header, path);
+    ) -> Result<()> {
+        let member_type = member_type(header, &self.member.path);
         let claimed = overrides.size()?.map_or_else(|| header.size(), Ok)?;
         let stored_size = if has_content(header, member_type) { claimed } else { 0 };
         let (sparse, size) = match (member_type, sparse(header, &overrides, limits)?) {
@@ -77,40 +78,38 @@ impl Draft {
             (MemberType::File | MemberType::Other(_), None) => (None, stored_size),
             _ => (None, 0),
         };
-        let member = Box::new(Member {
-            offset: 0,
-            data_offset: 0,
-            path: Vec::new(),
-            member_type,
-            size,
-            stored_size,
-            mode: header.mode()?,
-            uid: overrides.uid()?.map_or_else(|| header.uid(), Ok)?,
-            gid: overrides.gid()?.map_or_else(|| header.gid(), Ok)?,
-            mtime_micros: overrides.mtime_micros().unwrap_or_else(|| mtime_micros(header)),
-            uname: overrides.uname.unwrap_or_else(|| header.uname()).to_vec(),
-            gname: overrides.gname.unwrap_or_else(|| header.gname()).to_vec(),
-            linkname: match member_type {
-                MemberType::Symlink | MemberType::Hardlink => linkname(header, pending, &overrides),
-                _ => Vec::new(),
-            },
-            pax: overrides.into_others(),
-            sparse: None,
-        });
-        Ok(Self { member, sparse, unclaimed: claimed - stored_size })
+        (self.sparse, self.unclaimed) = (sparse, claimed - stored_size);
+        let member = &mut *self.member;
+        (member.member_type, member.size, member.stored_size) = (member_type, size, stored_size);
+        member.mode = header.mode()?;
+        member.uid = overrides.uid()?.map_or_else(|| header.uid(), Ok)?;
+        member.gid = overrides.gid()?.map_or_else(|| header.gid(), Ok)?;
+        member.mtime_micros = overrides.mtime_micros().unwrap_or_else(|| mtime_micros(header));
+        set(&mut member.uname, overrides.uname, |name| name.extend_from_slice(header.uname()));
+        set(&mut member.gname, overrides.gname, |name| name.extend_from_slice(header.gname()));
+        member.linkname.clear();
+        if matches!(member_type, MemberType::Symlink | MemberType::Hardlink) {
+            let linkname = overrides.linkpath.or(pending.long_link.as_deref());
+            set(&mut member.linkname, linkname, |name| name.extend_from_slice(header.linkname()));
+        }
+        member.pax = overrides.into_others();
+        member.sparse = None;
+        Ok(())
+    }
+}
+
+/// Makes `field` what `value` says, or what `otherwise` appends.
+fn set(field: &mut Vec<u8>, value: Option<&[u8]>, otherwise: impl FnOnce(&mut Vec<u8>)) {
+    field.clear();
+    match value {
+        Some(value) => field.extend_from_slice(value),
+        None => otherwise(field),
     }
 }
 
 /// A NUL in a pax record is kept: paths go to no C library here, and a path that is cut there could be another member's.
-fn path(header: &Header<'_>, pending: &Pending, overrides: &Overrides<'_>) -> Vec<u8> {
-    match overrides.sparse.name.or(overrides.path).or(pending.long_name.as_deref()) {
-        Some(path) => path.to_vec(),
-        None => header.path(),
-    }
-}
-
-fn linkname(header: &Header<'_>, pending: &Pending, overrides: &Overrides<'_>) -> Vec<u8> {
-    overrides.linkpath.or(pending.long_link.as_deref()).unwrap_or_else(|| header.linkname()).to_vec()
+fn path<'a>(pending: &'a Pending, overrides: &Overrides<'a>) -> Option<&'a [u8]> {
+    overrides.sparse.name.or(overrides.path).or(pending.long_name.as_deref())
 }
 
 /// Before POSIX there was no type for directories, and a `/` at the end of the path told them; GNU tar and libarchive

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use memchr::memchr;
+
 use super::{BLOCK_LEN, Block, SIZE_MAX};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -32,7 +34,7 @@ const SPARSE_ENTRY_LEN: usize = 24;
 
 /// Whether `block` begins with a header: 512 bytes with a valid checksum, not all of them zero.
 pub(crate) fn is_header(block: &[u8]) -> bool {
-    block.first_chunk().is_some_and(|block| Header::new(block).is_ok())
+    block.first_chunk().is_some_and(|block| Header::new(block, sum(block)).is_ok())
 }
 
 /// Whether `block` begins with 512 zero bytes, as an archive without members does.
@@ -60,9 +62,9 @@ pub(super) struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// `Err` has the message for a block whose checksum does not fit.
-    pub(super) fn new(block: &'a Block) -> Result<Self, String> {
-        verify_checksum(block)?;
+    /// `Err` has the message for a block whose checksum does not fit; `sum` is its [`sum`].
+    pub(super) fn new(block: &'a Block, sum: u64) -> Result<Self, String> {
+        verify_checksum(block, sum)?;
         // Some writers put NULs or blanks for the version, so that only the magic decides. GNU's has a blank where
         // POSIX has the NUL.
         let layout = match &block[MAGIC] {
@@ -77,12 +79,13 @@ impl<'a> Header<'a> {
         self.block[TYPEFLAG]
     }
 
-    pub(super) fn path(&self) -> Vec<u8> {
-        let name = until_nul(&self.block[NAME]);
-        match self.layout {
-            Layout::Ustar if self.block[PREFIX.start] != 0 => [until_nul(&self.block[PREFIX]), b"/", name].concat(),
-            _ => name.to_vec(),
+    /// Appends the path to `path`.
+    pub(super) fn append_path(&self, path: &mut Vec<u8>) {
+        if self.layout == Layout::Ustar && self.block[PREFIX.start] != 0 {
+            path.extend_from_slice(until_nul(&self.block[PREFIX]));
+            path.push(b'/');
         }
+        path.extend_from_slice(until_nul(&self.block[NAME]));
     }
 
     pub(super) fn linkname(&self) -> &'a [u8] {
@@ -156,11 +159,21 @@ fn is_extended(flag: u8) -> bool {
     !matches!(flag, 0 | b'0')
 }
 
-/// The sum of all bytes, the checksum field taken for blanks. Old writers summed signed bytes; both count.
-fn verify_checksum(block: &Block) -> Result<(), String> {
+/// The sum of all bytes: 0 for a block of zeros, and for no other.
+pub(super) fn sum(block: &Block) -> u64 {
+    // Four sums side by side, of 16 bits each: 128 bytes for one are below 2^15.
+    const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
+    let (words, _) = block.as_chunks();
+    let words = words.iter().map(|word| u64::from_le_bytes(*word));
+    let sums = words.fold(0, |sums, word| sums + (word & EVEN) + ((word >> 8) & EVEN));
+    (0..4).map(|at| (sums >> (16 * at)) & 0xffff).sum()
+}
+
+/// The checksum is the sum of all bytes, its own field taken for blanks. Old writers summed signed bytes; both count.
+fn verify_checksum(block: &Block, sum: u64) -> Result<(), String> {
     const BLANKS: i64 = 8 * b' ' as i64;
-    let sum = |bytes: &[u8]| i64::from(bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>());
-    let computed = sum(block) - sum(&block[CHECKSUM]) + BLANKS;
+    let own: i64 = block[CHECKSUM].iter().map(|&byte| i64::from(byte)).sum();
+    let computed = sum.cast_signed() - own + BLANKS;
     let Some(stored) = octal(&block[CHECKSUM]) else {
         let field = block[CHECKSUM].escape_ascii();
         return Err(format!("header checksum is no number (stored '{field}', computed {computed})"));
@@ -179,8 +192,7 @@ fn signed_excess(block: &Block) -> i64 {
 
 /// The bytes before the first NUL, or all of them.
 pub(super) fn until_nul(field: &[u8]) -> &[u8] {
-    let end = field.iter().position(|&byte| byte == 0).unwrap_or(field.len());
-    &field[..end]
+    &field[..memchr(0, field).unwrap_or(field.len())]
 }
 
 fn size(name: &str, field: &[u8]) -> Result<u64> {
@@ -198,6 +210,7 @@ fn named_number(name: &str, field: &[u8]) -> Result<i64> {
 }
 
 /// The number in a field. `Err` is what is wrong with it.
+#[inline]
 fn number(field: &[u8]) -> Result<i64, String> {
     if field.first().is_some_and(|byte| byte & 0x80 != 0) {
         base256(field).ok_or_else(|| format!("is not within ±{SIZE_MAX}"))
@@ -206,8 +219,26 @@ fn number(field: &[u8]) -> Result<i64, String> {
     }
 }
 
-/// Blanks and NULs lead and end it; nothing but them is zero. At most twelve digits, so that it always fits.
+/// At most twelve digits, so that it always fits.
+#[inline]
 fn octal(field: &[u8]) -> Option<i64> {
+    let usual = (1..=2).find_map(|rest| usual_octal(field, rest));
+    usual.or_else(|| any_octal(field))
+}
+
+/// What nearly all writers write: digits up to a terminator, the first of the last `rest` bytes. Without a branch for
+/// each digit, since a member has six such fields.
+#[inline]
+fn usual_octal(field: &[u8], rest: usize) -> Option<i64> {
+    let (digits, rest) = field.split_at_checked(field.len().checked_sub(rest)?)?;
+    let digit = |byte: &u8| byte ^ b'0';
+    let others = digits.iter().fold(0, |others, byte| others | digit(byte));
+    let value = digits.iter().fold(0, |value, byte| (value << 3) | i64::from(digit(byte)));
+    (others < 8 && matches!(rest.first(), Some(b' ' | 0))).then_some(value)
+}
+
+/// Blanks and NULs lead and end it; nothing but them is zero.
+fn any_octal(field: &[u8]) -> Option<i64> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | 0);
     let start = field.iter().position(|byte| !is_blank(byte)).unwrap_or(field.len());
     let mut value = 0;

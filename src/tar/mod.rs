@@ -105,6 +105,29 @@ pub(crate) struct Member {
     pub(crate) sparse: Option<SparseMap>,
 }
 
+/// A file without a name: what the parser fills in.
+impl Default for Member {
+    fn default() -> Self {
+        Self {
+            offset: 0,
+            data_offset: 0,
+            path: Vec::new(),
+            member_type: MemberType::File,
+            size: 0,
+            stored_size: 0,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime_micros: None,
+            uname: Vec::new(),
+            gname: Vec::new(),
+            linkname: Vec::new(),
+            pax: Vec::new(),
+            sparse: None,
+        }
+    }
+}
+
 impl Member {
     /// The path as text, for messages and for the `path` column.
     pub(crate) fn path_lossy(&self) -> Cow<'_, str> {

@@ -10,7 +10,7 @@
 use std::mem;
 
 use super::draft::{Draft, Pending};
-use super::header::{Header, is_zero_block, until_nul};
+use super::header::{Header, sum, until_nul};
 use super::lookalike::lookalike;
 use super::pax::{Globals, Records};
 use super::sparse::{MapReader, SparseMap, SparseState};
@@ -31,6 +31,8 @@ pub(crate) struct Parser {
     body: Vec<u8>,
     pending: Pending,
     globals: Globals,
+    /// See [`Parser::recycle`].
+    spare: Option<Box<Member>>,
     has_header: bool,
     /// Zero blocks since the last member.
     zero_blocks: u64,
@@ -87,6 +89,7 @@ impl Parser {
             body: Vec::new(),
             pending: Pending::default(),
             globals: Globals::default(),
+            spare: None,
             has_header: false,
             zero_blocks: 0,
             claimed_end: 0,
@@ -109,6 +112,12 @@ impl Parser {
     /// Where in the stream the next call of [`parse`](Self::parse) must go on.
     pub(crate) fn offset(&self) -> u64 {
         self.offset + self.buffered as u64
+    }
+
+    /// Takes a member that nobody needs any more: the next one is written into it, so that many small ones cost no
+    /// allocations.
+    pub(crate) fn recycle(&mut self, member: Box<Member>) {
+        self.spare = Some(member).filter(|member| member.heap_bytes() <= RECYCLED_BYTES_MAX);
     }
 
     /// Consumes some of `input`; gives how much, and what was learnt.
@@ -219,10 +228,12 @@ impl Parser {
     fn block(&mut self, block: &Block) -> Result<Option<Box<Member>>> {
         let offset = self.offset;
         self.offset += BLOCK_SIZE;
-        match mem::replace(&mut self.state, State::Header) {
-            State::Sparse(member, map) => self.map_block(member, map, block, offset),
-            _ if is_zero_block(block) => self.zero_block(offset),
-            _ => match Header::new(block) {
+        if let State::Sparse(..) = self.state {
+            return self.map_block(block, offset);
+        }
+        match sum(block) {
+            0 => self.zero_block(offset),
+            sum => match Header::new(block, sum) {
                 Ok(header) => {
                     let member = self.header(&header, offset).map_err(|error| error.at(offset))?;
                     self.header_bytes += BLOCK_SIZE;
@@ -322,8 +333,10 @@ impl Parser {
     }
 
     fn member(&mut self, header: &Header<'_>, offset: u64) -> Result<Option<Box<Member>>> {
+        let spare = self.spare.take().unwrap_or_default();
         let Draft { mut member, sparse, unclaimed } =
-            Draft::new(header, offset, &self.pending, &self.globals, &self.limits)?;
+            Draft::new(spare, header, &self.pending, &self.globals, &self.limits)?;
+        member.offset = self.pending.offset.unwrap_or(offset);
         self.pending.clear();
         if unclaimed > 0 {
             let end = self.offset.checked_add(unclaimed).and_then(|end| end.checked_next_multiple_of(BLOCK_SIZE));
@@ -344,13 +357,8 @@ impl Parser {
     }
 
     /// One more block of a sparse map.
-    fn map_block(
-        &mut self,
-        mut member: Box<Member>,
-        mut map: MapReader,
-        block: &Block,
-        offset: u64,
-    ) -> Result<Option<Box<Member>>> {
+    fn map_block(&mut self, block: &Block, offset: u64) -> Result<Option<Box<Member>>> {
+        let State::Sparse(mut member, mut map) = mem::replace(&mut self.state, State::Header) else { return Ok(None) };
         self.header_bytes += BLOCK_SIZE;
         match map.block(block, &mut member, &self.limits) {
             Ok(true) => self.emit(member).map(Some).map_err(|error| error.at(offset)),
@@ -373,6 +381,9 @@ impl Parser {
         Ok(member)
     }
 }
+
+/// Names of usual length fit; one of a MiB is not kept for those that follow.
+const RECYCLED_BYTES_MAX: u64 = 4 << 10;
 
 /// Behind the last extension header.
 const MEMBERLESS: &str = "behind an extension header, before the member that it is for";

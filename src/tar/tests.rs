@@ -45,7 +45,8 @@ fn read_into(members: &mut Vec<(Member, Vec<u8>)>, bytes: &[u8], chunk_size: usi
                 at = end + usize::try_from(member.padding()).unwrap();
                 let content = content.filter(|_| at <= bytes.len());
                 let content = content.ok_or_else(|| Error::new(ErrorKind::Archive, "truncated in content"))?;
-                members.push((*member, content.to_vec()));
+                members.push((Member::clone(&member), content.to_vec()));
+                parser.recycle(member);
             }
         }
         assert_eq!(parser.offset(), at as u64);
