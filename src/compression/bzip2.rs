@@ -38,8 +38,9 @@ enum Part {
 }
 
 impl Streams {
-    pub(super) fn new() -> Self {
-        Self { part: Part::Between, streams: 0, fault: None }
+    /// For what stands behind so many streams.
+    pub(super) fn behind(streams: u64) -> Self {
+        Self { part: Part::Between, streams, fault: None }
     }
 }
 
@@ -81,6 +82,10 @@ impl Frames for Streams {
     }
 
     fn is_complete(&self) -> bool {
-        self.streams > 0 && matches!(self.part, Part::Between)
+        self.streams > 0 && self.is_between()
+    }
+
+    fn is_between(&self) -> bool {
+        matches!(self.part, Part::Between)
     }
 }

@@ -11,15 +11,18 @@ use crate::error::{Error, Result};
 /// The only method of RFC 1952.
 pub(super) const METHOD_DEFLATE: u8 = 8;
 
-const MAGIC: [u8; 2] = [0x1f, 0x8b];
+pub(super) const MAGIC: [u8; 2] = [0x1f, 0x8b];
 const FLAG_HEADER_CRC: u8 = 1 << 1;
 const FLAG_EXTRA: u8 = 1 << 2;
 const FLAG_NAME: u8 = 1 << 3;
 const FLAG_COMMENT: u8 = 1 << 4;
-const FLAGS_RESERVED: u8 = 0b1110_0000;
+pub(super) const FLAGS_RESERVED: u8 = 0b1110_0000;
+
+/// What every header has: magic, method, flags, time, extra flags and system.
+pub(super) const HEADER_LEN_MIN: usize = 10;
 
 /// CRC-32 and length, four bytes each.
-const TRAILER_LEN: usize = 8;
+pub(super) const TRAILER_LEN: usize = 8;
 
 /// The members of one gzip stream.
 pub(super) struct Members {
@@ -44,8 +47,9 @@ enum Part {
 }
 
 impl Members {
-    pub(super) fn new() -> Self {
-        Self { part: Part::Between, members: 0, inflate: Decompress::new(false), crc: Crc::new(), fault: None }
+    /// For what stands behind so many members.
+    pub(super) fn behind(members: u64) -> Self {
+        Self { part: Part::Between, members, inflate: Decompress::new(false), crc: Crc::new(), fault: None }
     }
 
     /// Skips padding (but not in front of the first member) up to the first byte of a member.
@@ -129,7 +133,11 @@ impl Frames for Members {
     }
 
     fn is_complete(&self) -> bool {
-        self.members > 0 && matches!(self.part, Part::Between)
+        self.members > 0 && self.is_between()
+    }
+
+    fn is_between(&self) -> bool {
+        matches!(self.part, Part::Between)
     }
 }
 

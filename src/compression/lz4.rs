@@ -11,9 +11,9 @@ use super::lz4_descriptor::Descriptor;
 use super::{Place, Progress, Room};
 use crate::error::Result;
 
-const MAGIC: u32 = 0x184d_2204;
+pub(super) const MAGIC: u32 = 0x184d_2204;
 const MAGIC_LEGACY: u32 = 0x184c_2102;
-const MAGIC_SKIPPABLE: u32 = 0x184d_2a50;
+pub(super) const MAGIC_SKIPPABLE: u32 = 0x184d_2a50;
 
 /// How far back a block may reach into the blocks before it.
 const HISTORY_LEN: usize = 64 << 10;
@@ -25,7 +25,7 @@ const LEGACY_BLOCK_LEN_MAX: usize = 8 << 20;
 const LEGACY_STORED_LEN_MAX: usize = LEGACY_BLOCK_LEN_MAX + LEGACY_BLOCK_LEN_MAX / 255 + 16;
 
 /// The bit of a block's length that says that it is stored as it is.
-const BLOCK_IS_PLAIN: u32 = 1 << 31;
+pub(super) const BLOCK_IS_PLAIN: u32 = 1 << 31;
 
 /// The frames of one lz4 file.
 pub(super) struct Frames {
@@ -96,10 +96,11 @@ impl Part {
 }
 
 impl Frames {
-    pub(super) fn new() -> Self {
+    /// For what stands behind so many frames.
+    pub(super) fn behind(frames: u64) -> Self {
         Self {
             part: Part::Magic,
-            frames: 0,
+            frames,
             frame: Frame::default(),
             gathered: Vec::new(),
             window: Vec::new(),
@@ -302,11 +303,15 @@ impl super::Frames for Frames {
 
     fn is_complete(&self) -> bool {
         match self.part {
-            Part::Magic => self.frames > 0 && self.gathered.is_empty(),
+            Part::Magic => self.frames > 0 && self.is_between(),
             // Nothing tells a legacy frame cut between two blocks from a whole one.
             Part::LegacyBlockLength => self.gathered.is_empty() && self.pending.is_empty(),
             _ => false,
         }
+    }
+
+    fn is_between(&self) -> bool {
+        self.part == Part::Magic && self.gathered.is_empty() && self.pending.is_empty()
     }
 }
 

@@ -35,6 +35,9 @@ impl Descriptor {
     /// The two bytes that it begins with: flags and block size.
     pub(super) const START_LEN: usize = 2;
 
+    /// How many bytes follow these two at most.
+    pub(super) const REST_LEN_MAX: usize = CONTENT_LEN_LEN + DICTIONARY_LEN + CHECKSUM_LEN;
+
     /// How many bytes follow these two.
     pub(super) fn rest_len([flags, _]: [u8; Self::START_LEN]) -> usize {
         let optional = |flag: u8, length: usize| if flags & flag == 0 { 0 } else { length };

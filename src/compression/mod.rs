@@ -9,7 +9,9 @@
 //! some of a body, a trailer) at a time; `Driver` repeats it, counts bytes, and decides whether the end is one.
 
 mod bzip2;
+mod cut;
 mod gzip;
+mod inflater;
 mod lz4;
 mod lz4_descriptor;
 mod room;
@@ -19,8 +21,8 @@ mod zstd;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use bytes::{Buf, Bytes};
-
+pub(crate) use self::cut::{Boundary, Cut, Cutter, SEGMENTS, Segment, SegmentBounds};
+pub(crate) use self::inflater::Inflater;
 pub(crate) use self::room::Wanted;
 
 use self::room::Room;
@@ -193,6 +195,15 @@ trait Decompressor: Send {
     fn room(&mut self) -> Option<&mut Room> {
         None
     }
+
+    /// How many compressed bytes it has read, where that is all up to the end of a member: a new one that starts there
+    /// would bring the same.
+    fn boundary(&self) -> Option<u64> {
+        None
+    }
+
+    /// Makes it pause at the first [`boundary`](Self::boundary) that it comes to at `offset` or behind it.
+    fn pause_from(&mut self, _offset: u64) {}
 }
 
 /// A decompressor for a stream of that compression; [`Compression::None`] copies.
@@ -202,105 +213,24 @@ trait Decompressor: Send {
 ///
 /// # Errors
 /// [`ErrorKind::Limit`] if a library can't set its decoder up.
+#[cfg(test)]
 fn decompressor(compression: Compression, memory_bytes_max: u64) -> Result<Box<dyn Decompressor>> {
-    let room = Room::new(memory_bytes_max);
+    decompressor_at(compression, &Boundary::START, memory_bytes_max)
+}
+
+/// The same for what stands behind `boundary`.
+fn decompressor_at(compression: Compression, at: &Boundary, memory_bytes_max: u64) -> Result<Box<dyn Decompressor>> {
+    let (place, room) = (Place { compression, offset: at.offset }, Room::new(memory_bytes_max));
+    // The first member has to begin with its magic; behind it there may be padding, or nothing.
+    let before = u64::from(at.offset > 0);
     Ok(match compression {
         Compression::None => Box::new(Copy),
-        Compression::Gzip => Box::new(Driver::new(compression, gzip::Members::new(), room)),
-        Compression::Zstd => Box::new(Driver::new(compression, zstd::Frames::new(memory_bytes_max)?, room)),
-        Compression::Bzip2 => Box::new(Driver::new(compression, bzip2::Streams::new(), room)),
-        Compression::Xz => Box::new(Driver::new(compression, xz::Streams::new(memory_bytes_max), room)),
-        Compression::Lz4 => Box::new(Driver::new(compression, lz4::Frames::new(), room)),
+        Compression::Gzip => Box::new(Driver::new(place, gzip::Members::behind(before), room)),
+        Compression::Zstd => Box::new(Driver::new(place, zstd::Frames::behind(before, memory_bytes_max)?, room)),
+        Compression::Bzip2 => Box::new(Driver::new(place, bzip2::Streams::behind(before), room)),
+        Compression::Xz => Box::new(Driver::new(place, xz::Streams::behind(before, memory_bytes_max), room)),
+        Compression::Lz4 => Box::new(Driver::new(place, lz4::Frames::behind(before), room)),
     })
-}
-
-/// A decompressor and what it has still to read: fills blocks, whatever pieces the stream comes in.
-pub(crate) struct Inflater {
-    decompressor: Box<dyn Decompressor>,
-    input: Bytes,
-    input_ended: bool,
-    /// What came after the bytes that were given out last.
-    error: Option<Error>,
-}
-
-impl Inflater {
-    /// As [`decompressor`].
-    pub(crate) fn new(compression: Compression, memory_bytes_max: u64) -> Result<Self> {
-        let decompressor = decompressor(compression, memory_bytes_max)?;
-        Ok(Self { decompressor, input: Bytes::new(), input_ended: false, error: None })
-    }
-
-    /// Makes it ask for all but a little memory: see [`Inflater::wanted`].
-    #[must_use]
-    pub(crate) fn asking(mut self) -> Self {
-        if let Some(room) = self.decompressor.room() {
-            room.ask_beyond(UNASKED_BYTES);
-        }
-        self
-    }
-
-    /// The memory without which [`fill`](Self::fill) brings nothing.
-    pub(crate) fn wanted(&mut self) -> Option<Wanted> {
-        self.decompressor.room()?.wanted()
-    }
-
-    /// Says that it may hold `bytes` now.
-    pub(crate) fn allow(&mut self, bytes: u64) {
-        if let Some(room) = self.decompressor.room() {
-            room.allow(bytes);
-        }
-    }
-
-    /// Whether all that was pushed is read, and more may come.
-    pub(crate) fn wants_input(&self) -> bool {
-        self.input.is_empty() && !self.input_ended
-    }
-
-    /// Gives the next piece of the stream. Only when it [`wants_input`](Self::wants_input).
-    pub(crate) fn push(&mut self, input: Bytes) {
-        debug_assert!(self.input.is_empty(), "what was pushed before has to be read first");
-        self.input = input;
-    }
-
-    /// Says that the whole stream was pushed.
-    pub(crate) fn end(&mut self) {
-        self.input_ended = true;
-    }
-
-    /// Fills `block`, which has room; says how far. 0 is all that can be had from what was pushed.
-    ///
-    /// # Errors
-    /// As [`Decompressor::decompress`] and [`Decompressor::finish`], once what came before the error was given out: how
-    /// far a damaged stream can be read must not depend on how its bytes arrive.
-    pub(crate) fn fill(&mut self, block: &mut [u8]) -> Result<usize> {
-        let mut written = 0;
-        while written < block.len() && self.error.is_none() {
-            let step = match self.input.is_empty() {
-                false => self.decompressor.decompress(&self.input, &mut block[written..]),
-                true if self.input_ended => self.decompressor.finish(&mut block[written..]).map(Progress::flushed),
-                true => break,
-            };
-            match step {
-                Ok(step) if step.is_none() && (self.input.is_empty() || self.wanted().is_some()) => break,
-                Ok(step) if step.is_none() => {
-                    // To stop here in silence would lose what is left.
-                    self.error = Some(Error::new(ErrorKind::Compression, "the decompressor makes no progress"));
-                }
-                Ok(step) => {
-                    self.input.advance(step.consumed);
-                    written += step.written;
-                }
-                Err(error) => self.error = Some(error),
-            }
-        }
-        match self.error.take() {
-            Some(error) if written == 0 => Err(error),
-            error => {
-                self.error = error;
-                Ok(written)
-            }
-        }
-    }
 }
 
 /// What is not compressed passes through.
@@ -332,6 +262,9 @@ trait Frames: Send {
 
     /// Whether the stream may end here: one member or more was read, and none is begun.
     fn is_complete(&self) -> bool;
+
+    /// Whether no member is begun, nor anything else that what follows depends on.
+    fn is_between(&self) -> bool;
 }
 
 /// Repeats the steps of a format, and knows where in the compressed bytes it is.
@@ -342,11 +275,13 @@ struct Driver<F> {
     /// What came behind the bytes that were given out last: how far a damaged stream can be read must not depend on how
     /// its bytes arrive.
     fault: Option<Error>,
+    /// See [`Decompressor::pause_from`].
+    pause_from: u64,
 }
 
 impl<F: Frames> Driver<F> {
-    fn new(compression: Compression, frames: F, room: Room) -> Self {
-        Self { place: Place { compression, offset: 0 }, frames, room, fault: None }
+    fn new(place: Place, frames: F, room: Room) -> Self {
+        Self { place, frames, room, fault: None, pause_from: u64::MAX }
     }
 
     fn run(&mut self, input: &[u8], output: &mut [u8]) -> Result<Progress> {
@@ -368,7 +303,8 @@ impl<F: Frames> Driver<F> {
             sum.consumed += step.consumed;
             sum.written += step.written;
             self.place = self.place.after(step.consumed);
-            if step.is_none() {
+            let is_at_pause = self.place.offset >= self.pause_from && self.frames.is_between();
+            if step.is_none() || is_at_pause {
                 break;
             }
         }
@@ -391,6 +327,14 @@ impl<F: Frames> Decompressor for Driver<F> {
 
     fn room(&mut self) -> Option<&mut Room> {
         Some(&mut self.room)
+    }
+
+    fn boundary(&self) -> Option<u64> {
+        (self.fault.is_none() && self.frames.is_between()).then_some(self.place.offset)
+    }
+
+    fn pause_from(&mut self, offset: u64) {
+        self.pause_from = offset;
     }
 }
 

@@ -36,8 +36,9 @@ enum Part {
 }
 
 impl Streams {
-    pub(super) fn new(memory_bytes_max: u64) -> Self {
-        Self { part: Part::Between { padding: 0 }, streams: 0, memory_bytes_max, fault: None }
+    /// For what stands behind so many streams.
+    pub(super) fn behind(streams: u64, memory_bytes_max: u64) -> Self {
+        Self { part: Part::Between { padding: 0 }, streams, memory_bytes_max, fault: None }
     }
 
     /// Skips padding (but not in front of the first stream) and opens the stream behind it, with `room` bytes at first.
@@ -131,5 +132,9 @@ impl Frames for Streams {
             Part::Between { padding } => self.streams > 0 && padding.is_multiple_of(PADDING_UNIT),
             Part::Stream { .. } => false,
         }
+    }
+
+    fn is_between(&self) -> bool {
+        matches!(self.part, Part::Between { padding: 0 })
     }
 }

@@ -16,7 +16,7 @@ const MAGIC: u32 = 0xfd2f_b528;
 const MAGIC_SKIPPABLE: u32 = 0x184d_2a50;
 
 /// Magic, descriptor, window descriptor, dictionary id (0 to 4) and content size (0 to 8).
-const HEADER_LEN_MAX: usize = 18;
+pub(super) const HEADER_LEN_MAX: usize = 18;
 
 /// What the library holds beside the window: a block as it comes in, two as they go out, and its tables.
 const BUFFERS_BYTES: u64 = 640 << 10;
@@ -25,7 +25,7 @@ const BUFFERS_BYTES: u64 = 640 << 10;
 const WINDOW_LOG_MIN: u32 = 10;
 /// Bytes of the header in front of each block. What the library asks for next is the rest of a block and the header of
 /// the next one.
-const BLOCK_HEADER_LEN: usize = 3;
+pub(super) const BLOCK_HEADER_LEN: usize = 3;
 const WINDOW_LOG_MAX: u32 = if usize::BITS == 64 { 31 } else { 30 };
 
 /// The frames of one zstd stream.
@@ -53,7 +53,8 @@ enum Part {
 }
 
 impl Frames {
-    pub(super) fn new(memory_bytes_max: u64) -> Result<Self> {
+    /// For what stands behind so many frames.
+    pub(super) fn behind(frames: u64, memory_bytes_max: u64) -> Result<Self> {
         let window_log_max = memory_bytes_max.checked_ilog2().unwrap_or_default().clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX);
         let no_decoder = |error| Error::new(ErrorKind::Limit, "zstd decoder could not be set up").caused_by(error);
         let mut decoder = Decoder::new().map_err(no_decoder)?;
@@ -63,7 +64,7 @@ impl Frames {
             window_bytes_max: 1 << window_log_max,
             part: Part::Between,
             start: 0,
-            frames: 0,
+            frames,
             asked: 0,
             is_full: false,
         })
@@ -150,13 +151,17 @@ impl super::Frames for Frames {
     }
 
     fn is_complete(&self) -> bool {
-        self.frames > 0 && matches!(self.part, Part::Between)
+        self.frames > 0 && self.is_between()
+    }
+
+    fn is_between(&self) -> bool {
+        matches!(self.part, Part::Between)
     }
 }
 
 /// What the first bytes of a frame say (RFC 8878, 3.1.1.1).
 #[derive(Debug, PartialEq, Eq)]
-enum FrameHeader {
+pub(super) enum FrameHeader {
     /// Too few bytes so far.
     Unknown,
     NoFrame,
@@ -168,7 +173,7 @@ enum FrameHeader {
 }
 
 impl FrameHeader {
-    fn read(head: &[u8]) -> Self {
+    pub(super) fn read(head: &[u8]) -> Self {
         let Some((magic, rest)) = head.split_first_chunk() else {
             let begins = |magic: u32| magic.to_le_bytes()[..head.len()] == *head;
             let may_be = begins(MAGIC) || (0..16).any(|low| begins(MAGIC_SKIPPABLE + low));
@@ -179,6 +184,14 @@ impl FrameHeader {
             magic if magic & !0xf == MAGIC_SKIPPABLE => Self::Skippable,
             _ => Self::NoFrame,
         }
+    }
+
+    /// Of a frame with that descriptor.
+    pub(super) fn length(descriptor: u8) -> usize {
+        let single_segment = descriptor & 0b10_0000 != 0;
+        let window = if single_segment { 0 } else { 1 };
+        let size = [window ^ 1, 2, 4, 8][usize::from(descriptor >> 6)];
+        5 + window + [0, 1, 2, 4][usize::from(descriptor & 0b11)] + size
     }
 
     fn read_descriptor(bytes: &[u8]) -> Option<Self> {
