@@ -129,7 +129,7 @@ impl ArchiveReader {
                     let bytes = usize::try_from(bytes).unwrap_or(HOLE_BYTES_MAX);
                     Some(self.stream.reader.allowance().zeroed(bytes, bytes).freeze(bytes))
                 }
-                Piece::Data(bytes) => match self.stream.fill().await {
+                Piece::Data(bytes) => match self.stream.fill_with(member.stored_left.saturating_add(member.padding)).await {
                     Ok(true) => {
                         let piece = self.stream.take(bytes.min(member.stored_left));
                         if piece.is_empty() {
@@ -295,6 +295,14 @@ impl TarStream {
         let mut inflater = Inflation::new(compression, reader.allowance())?;
         inflater.push(head);
         Ok(Self { reader, inflater: Some(inflater), current: Bytes::new(), position: 0, inflated: 0, stats })
+    }
+
+    /// Makes `current` hold something, of `wanted` bytes that are wanted for sure; false at the end of the stream.
+    async fn fill_with(&mut self, wanted: u64) -> Result<bool> {
+        if self.current.is_empty() && self.inflater.is_none() {
+            self.reader.want(wanted);
+        }
+        self.fill().await
     }
 
     /// Makes `current` hold something; false at the end of the stream.

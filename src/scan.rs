@@ -251,7 +251,7 @@ impl ArchiveScan {
     fn open(&self, target: FetchTarget) -> impl Future<Output = Result<ArchiveReader>> + use<> {
         let stats = Arc::clone(&self.stats);
         let reader =
-            ObjectReader::within(self.allowance.clone(), target, self.options.fetch.clone(), Arc::clone(&stats));
+            ObjectReader::new(target, self.options.fetch.clone(), self.allowance.clone(), Arc::clone(&stats));
         ArchiveReader::open(Arc::clone(&self.url), reader, self.options.archive_compression, stats)
     }
 

@@ -73,6 +73,8 @@ stats! {
     bytes_fetched,
     /// Bytes of object that were hopped over, never fetched.
     bytes_hopped,
+    /// Bytes of object that were handed on to be decompressed or parsed; others that were fetched were read over.
+    bytes_read,
     /// Bytes that came out of decompressors (archives' and members').
     bytes_decompressed,
     /// Lengths of the tar streams of the archives that were read to their end or given up; of the latter what they have

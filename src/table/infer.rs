@@ -95,7 +95,7 @@ async fn sample(
     let url: Arc<str> = redacted(&target.url).into();
     let allowance = Allowance::new(memory);
     allowance.settle().await.map_err(|error| error.in_archive(url.as_ref()))?;
-    let reader = ObjectReader::within(allowance.clone(), target, options.fetch.clone(), Arc::clone(stats));
+    let reader = ObjectReader::new(target, options.fetch.clone(), allowance.clone(), Arc::clone(stats));
     let mut archive = ArchiveReader::open(url, reader, options.archive_compression, Arc::clone(stats)).await?;
     loop {
         let NextMember::Member(member) = archive.next_member().await? else { return Ok(None) };

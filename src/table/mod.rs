@@ -261,8 +261,7 @@ impl TarTable {
             stats.resumed_bytes.add(planned.resumed_bytes.value());
         }
         refused.iter().for_each(|error| report.skipped_archive(0, error.archive().unwrap_or_default(), error));
-        let mut scan = scan_options(&options, Arc::clone(&self.file_schema), locator);
-        scan.fetch.share_between(groups.len());
+        let scan = scan_options(&options, Arc::clone(&self.file_schema), locator);
         let statement = ScanLog::plan(session, &report);
         let source = TarSource::new(self.table_schema.clone(), Arc::new(scan), report, statement)
             .with_memory(memory::memory_of(session, groups.len()));
@@ -386,16 +385,8 @@ fn scan_options(options: &TarOptions, schema: SchemaRef, locator: &Locator) -> S
         on_unreachable: options.on_unreachable.unwrap_or_default(),
         on_bad_row: options.on_bad_row.unwrap_or_default(),
         on_invalid_utf8: options.on_invalid_utf8.unwrap_or_default(),
-        fetch: fetch_settings(options, locator),
+        fetch: FetchSettings { retry: options.retry_policy(), ..FetchSettings::measured() },
     }
-}
-
-fn fetch_settings(options: &TarOptions, locator: &Locator) -> FetchSettings {
-    let settings = match locator.store().scheme() {
-        Scheme::File => FetchSettings::local(),
-        _ => FetchSettings::default(),
-    };
-    FetchSettings { retry: options.retry_policy(), ..settings }
 }
 
 fn session_config(session: &dyn Session) -> TarsqlConfig {

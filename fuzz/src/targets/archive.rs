@@ -161,7 +161,7 @@ fn fetch(data: &[u8], allowance: Allowance, dice: &mut Dice, keeps: bool) -> Rea
             version: None,
         };
         allowance.settle().await?;
-        let reader = ObjectReader::within(allowance, target, settings(dice), Arc::clone(&read.stats));
+        let reader = ObjectReader::new(target, settings(dice), allowance, Arc::clone(&read.stats));
         let mut archive = ArchiveReader::open(URL.into(), reader, None, Arc::clone(&read.stats)).await?;
         while let NextMember::Member(member) = archive.next_member().await? {
             let pieces = [0, 1, PIECES_MAX, PIECES_MAX][dice.below(4)];

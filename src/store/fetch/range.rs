@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
@@ -12,7 +13,7 @@ use object_store::{Error as StoreError, GetOptions, GetRange, GetResult, GetResu
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::{FetchSettings, FetchTarget, RetryFailure, UNKNOWN_SIZE, fault, len_of};
+use super::{FetchSettings, FetchTarget, RetryFailure, Sizes, UNKNOWN_SIZE, fault, len_of};
 use crate::stats::Stats;
 use crate::store::fault::{is_transient, replaced, status};
 use crate::store::retry::{Backoff, Pace, within};
@@ -43,6 +44,11 @@ impl Object {
         self.target.size.or(answered)
     }
 
+    /// How much to ask for now.
+    pub(super) fn sizes(&self) -> Sizes {
+        self.settings.sizes()
+    }
+
     pub(super) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         match &self.settings.runtime {
             Some(runtime) => runtime.spawn(task),
@@ -60,7 +66,11 @@ impl Object {
         let options =
             GetOptions { if_match, version, range: range.clone().map(GetRange::Bounded), ..Default::default() };
         let answer = self.target.store.get_opts(&self.target.location, options);
+        let asked = Instant::now();
         let result = within(self.settings.retry.stall_timeout_ms, answer).await?;
+        if let Some(line) = &self.settings.line {
+            line.answered(asked.elapsed());
+        }
         self.check_identity(&result)?;
         let size = result.meta.size;
         let want = range.map_or(0..size, |range| range.start..range.end.min(size));
@@ -127,7 +137,8 @@ impl Object {
 
     /// Reads from where `body` is to its end.
     async fn read_on(&self, body: &mut Body) -> Result<(), StoreError> {
-        let result = self.get(Some(body.position()..body.end)).await?;
+        let (start, asked) = (body.position(), Instant::now());
+        let result = self.get(Some(start..body.end)).await?;
         body.end = result.range.end;
         if let GetResultPayload::File(..) = result.payload {
             // As a stream, object_store reads files 8 KiB at a time.
@@ -141,6 +152,9 @@ impl Object {
         if body.position() < body.end {
             let message = format!("the body ended {} bytes early", body.end - body.position());
             return Err(fault(io::ErrorKind::UnexpectedEof, message));
+        }
+        if let Some(line) = &self.settings.line {
+            line.brought(body.end - start, asked.elapsed());
         }
         Ok(())
     }

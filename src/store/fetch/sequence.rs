@@ -38,7 +38,7 @@ impl Drop for Sequence {
 impl Sequence {
     pub(super) fn start(object: Arc<Object>, allowance: &Allowance) -> Self {
         let piece_bytes = u64::try_from(PIECE_BYTES).unwrap_or(u64::MAX);
-        let (mut memory, mut waiting_bytes) = (allowance.reservation(), object.settings.prefetch_bytes);
+        let (mut memory, mut waiting_bytes) = (allowance.reservation(), object.sizes().window_bytes);
         while waiting_bytes > piece_bytes && !memory.try_soft(waiting_bytes) {
             waiting_bytes /= 2;
         }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::AtomicBool;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
@@ -191,8 +192,12 @@ fn settings() -> FetchSettings {
         prefetch_bytes: 300_000,
         hop_bytes_min: 50_000,
         retry: RetryPolicy { max_retries: 3, initial_backoff_ms: 1, stall_timeout_ms: 50, ..RetryPolicy::default() },
-        runtime: None,
+        ..FetchSettings::default()
     }
+}
+
+fn reader_of(target: FetchTarget, settings: FetchSettings, stats: Arc<Stats>) -> ObjectReader {
+    ObjectReader::new(target, settings, Allowance::unlimited(), stats)
 }
 
 async fn read_all(reader: &mut ObjectReader) -> Result<Vec<u8>> {
@@ -211,7 +216,7 @@ async fn without_a_size_nothing_is_asked_for_behind_the_first_range() {
     let target = FetchTarget { size: None, ..target(Arc::clone(&store) as Arc<dyn ObjectStore>).await };
     // As where memory is scarce: the first range is shorter than it would be.
     let settings = FetchSettings { first_range_bytes: 1 << 30, range_bytes: 50_000, ..settings() };
-    let mut reader = ObjectReader::new(target, settings, Arc::new(Stats::default()));
+    let mut reader = reader_of(target, settings, Arc::new(Stats::default()));
     assert_eq!(reader.next().await.unwrap().unwrap(), content()[..50_000]);
     assert_eq!(store.asked.lock().unwrap().as_slice(), std::slice::from_ref(&(0..50_000)));
     while reader.next().await.unwrap().is_some() {}
@@ -244,7 +249,7 @@ async fn every_fault_ends_in_the_same_bytes_or_in_an_error() {
         let target = target(Arc::clone(&store) as _).await;
         *store.left.lock().unwrap() = faults;
         let stats = Arc::new(Stats::default());
-        let mut reader = ObjectReader::new(target, settings(), Arc::clone(&stats));
+        let mut reader = reader_of(target, settings(), Arc::clone(&stats));
         let read = read_all(&mut reader).await;
         match want {
             Ok(()) => {
@@ -271,7 +276,7 @@ async fn an_object_that_is_replaced_between_ranges_is_an_error() {
         let store = faulty(Fault::None, 0).await;
         let mut target = target(Arc::clone(&store) as _).await;
         target.e_tag = target.e_tag.filter(|_| known);
-        let mut reader = ObjectReader::new(target, settings(), Arc::default());
+        let mut reader = reader_of(target, settings(), Arc::default());
         reader.next().await.unwrap();
         store.put(&"a.tar".into(), content().into()).await.unwrap();
         assert_eq!(read_all_from(&mut reader).await.unwrap_err().kind(), ErrorKind::Changed);
@@ -288,7 +293,7 @@ async fn a_range_that_breaks_off_again_and_again_is_read_to_its_end() {
         let stats = Arc::new(Stats::default());
         let settings = FetchSettings { first_range_bytes: 3_000_000, range_bytes: 3_000_000, ..settings() };
         let settings = FetchSettings { prefetch_bytes: 3_000_000, ..settings };
-        let mut reader = ObjectReader::new(target, settings, Arc::clone(&stats));
+        let mut reader = reader_of(target, settings, Arc::clone(&stats));
         match read_all(&mut reader).await {
             Ok(read) => assert!(want && read == content() && stats.retries.value() > 148, "{progress}"),
             Err(error) => assert!(!want && error.to_string().contains("gave up after 4 attempts"), "{error}"),
@@ -312,7 +317,7 @@ async fn skips_give_the_same_bytes_as_reading() {
             let mut target = target(Arc::clone(&store) as _).await;
             *store.left.lock().unwrap() = 5;
             target.size = target.size.filter(|_| sized);
-            let mut reader = ObjectReader::new(target, settings(), Arc::default());
+            let mut reader = reader_of(target, settings(), Arc::default());
             if skip == 999 {
                 reader.skip(5);
             }
@@ -337,7 +342,7 @@ async fn skips_give_the_same_bytes_as_reading() {
 async fn hops_fetch_little_and_the_start_is_small() {
     let store = faulty(Fault::None, 0).await;
     let stats = Arc::new(Stats::default());
-    let mut reader = ObjectReader::new(target(Arc::clone(&store) as _).await, settings(), Arc::clone(&stats));
+    let mut reader = reader_of(target(Arc::clone(&store) as _).await, settings(), Arc::clone(&stats));
     reader.next().await.unwrap();
     assert_eq!((stats.requests.value(), stats.bytes_fetched.value()), (1, 10_000));
     let mut hops = 0;
@@ -356,7 +361,7 @@ async fn hops_fetch_little_and_the_start_is_small() {
 #[tokio::test]
 async fn no_more_is_under_way_than_the_window_allows() {
     let store = faulty(Fault::None, 0).await;
-    let mut reader = ObjectReader::new(target(Arc::clone(&store) as _).await, settings(), Arc::default());
+    let mut reader = reader_of(target(Arc::clone(&store) as _).await, settings(), Arc::default());
     let mut widest = 0;
     while reader.next().await.unwrap().is_some() {
         // Let every request that was sent be noted.
@@ -378,8 +383,7 @@ async fn dropping_the_reader_cancels_its_requests() {
     target.store = Arc::clone(&hanging) as _;
     let weak = Arc::downgrade(&hanging);
     drop(hanging);
-    let mut reader =
-        ObjectReader::new(target, FetchSettings { retry: RetryPolicy::default(), ..settings() }, Arc::default());
+    let mut reader = reader_of(target, FetchSettings { retry: RetryPolicy::default(), ..settings() }, Arc::default());
     tokio::time::timeout(Duration::from_millis(20), reader.next()).await.unwrap_err();
     drop(reader);
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -390,7 +394,7 @@ async fn dropping_the_reader_cancels_its_requests() {
 async fn a_wait_that_is_dropped_loses_nothing() {
     let store = faulty(Fault::None, 0).await;
     let target = target(Arc::clone(&store) as _).await;
-    let mut reader = ObjectReader::new(target, settings(), Arc::default());
+    let mut reader = reader_of(target, settings(), Arc::default());
     let mut all = Vec::new();
     loop {
         match futures::FutureExt::now_or_never(reader.next()) {
@@ -420,14 +424,14 @@ async fn files_are_read_like_objects() {
         e_tag: meta.e_tag,
         version: None,
     };
-    let mut reader = ObjectReader::new(target.clone(), settings(), Arc::default());
+    let mut reader = reader_of(target.clone(), settings(), Arc::default());
     assert!(read_all(&mut reader).await.unwrap() == content());
-    let mut reader = ObjectReader::new(target.clone(), settings(), Arc::default());
+    let mut reader = reader_of(target.clone(), settings(), Arc::default());
     reader.next().await.unwrap();
     std::fs::write(&path, b"short").unwrap();
     assert_eq!(read_all_from(&mut reader).await.unwrap_err().kind(), ErrorKind::Changed);
     std::fs::remove_file(&path).unwrap();
-    let mut reader = ObjectReader::new(target, settings(), Arc::default());
+    let mut reader = reader_of(target, settings(), Arc::default());
     assert!(reader.next().await.unwrap_err().to_string().ends_with("a.tar: no such file"));
 }
 
@@ -542,7 +546,7 @@ fn http_reader(host: &str, size: Option<u64>, stats: &Arc<Stats>) -> ObjectReade
     let target = FetchTarget { store, location: "x/a.tar".into(), url, size, e_tag: None, version: None };
     // Requests that fail in turn may all be those of one range.
     let retry = RetryPolicy { max_retries: 30, max_backoff_ms: 5, stall_timeout_ms: 5_000, ..settings().retry };
-    ObjectReader::new(target, FetchSettings { retry, ..settings() }, Arc::clone(stats))
+    reader_of(target, FetchSettings { retry, ..settings() }, Arc::clone(stats))
 }
 
 #[tokio::test]
@@ -623,7 +627,7 @@ async fn what_s3_says_reaches_the_user_without_keys() {
     let store = connect("s3", "b", &options, Purpose::Read).unwrap().store;
     let (location, url) = ("x/a.tar".into(), "s3://b/x/a.tar".to_owned());
     let target = FetchTarget { store, location, url, size: Some(9), e_tag: None, version: None };
-    let error = ObjectReader::new(target, settings(), Arc::default()).next().await.unwrap_err().to_string();
+    let error = reader_of(target, settings(), Arc::default()).next().await.unwrap_err().to_string();
     let want =
         "s3://b/x/a.tar: permission denied (status 403 InvalidAccessKeyId: No such key id): check the credentials";
     assert!(error.starts_with(want) && !error.contains("s3cr3t"), "{error}");

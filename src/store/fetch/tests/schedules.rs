@@ -85,7 +85,7 @@ async fn the_bytes_are_right_or_there_is_an_error() {
         let e_tag = meta.e_tag.filter(|_| chance.below(3) > 0);
         let target = FetchTarget { store, location: meta.location, url, size, e_tag, version: None };
         let stats = Arc::new(Stats::default());
-        let mut reader = ObjectReader::new(target, settings, Arc::clone(&stats));
+        let mut reader = reader_of(target, settings, Arc::clone(&stats));
         match read(&mut reader, &mut chance, &content).await {
             Ok(()) => complete += 1,
             Err(error) => {

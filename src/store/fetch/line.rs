@@ -1,0 +1,232 @@
+//! [`Line`]: what the way to a store is like, as its answers tell, and how much to ask for at once because of it.
+//!
+//! All readers of a scan share one. The rule: a range is as long as [`BODY_LATENCIES`] times what one connection brings
+//! while an answer is waited for, so that waiting is a small part of reading; a skip of less than such a range is read
+//! through; and there are as many requests under way as fill [`LINE_BYTES_PER_SEC`] at what one of them was seen to
+//! bring. On a loopback that is four ranges of a MiB; at 50 ms and 25 MB/s it is some thirty of four.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::FetchSettings;
+
+/// A body lasts so many times as long as its request waits for it.
+const BODY_LATENCIES: u64 = 4;
+
+/// What a machine's line carries: 10 Gbit/s. More connections than fill it are of no use.
+const LINE_BYTES_PER_SEC: u64 = 1 << 30;
+
+/// Requests under way once the window is open, however fast one is: while one is read, others come.
+const REQUESTS_MIN: u64 = 4;
+
+/// Beyond that servers answer that they are busy.
+const REQUESTS_MAX: u64 = 32;
+
+/// Where there are many readers, each has at least one request under way beside the one that it waits for.
+const REQUESTS_READER_MIN: u64 = 2;
+
+/// Smaller ranges cost more to ask for than they save.
+const RANGE_BYTES_MIN: u64 = 1 << 20;
+
+/// Smaller skips aren't worth a request of their own, not even of a file.
+const HOP_BYTES_MIN: u64 = 64 << 10;
+
+/// Bytes that all readers together may have under way or waiting where the network is fast.
+const READ_AHEAD_BYTES: u64 = 64 << 20;
+
+/// The same where latency times bandwidth wants more.
+pub(super) const READ_AHEAD_BYTES_MAX: u64 = 128 << 20;
+
+/// What each of them may have at least, or it would wait for every range.
+const READER_BYTES_MIN: u64 = 2 << 20;
+
+/// Shorter bodies come out of buffers on the way, and don't tell how fast it is.
+const RATE_BYTES_MIN: u64 = 256 << 10;
+
+/// How much to ask for, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sizes {
+    /// The largest range.
+    pub(super) range_bytes: u64,
+    /// Requests under way once the window is open.
+    pub(super) requests: u64,
+    /// What one reader may have under way or waiting.
+    pub(super) window_bytes: u64,
+    /// A skip of fewer bytes is read through.
+    pub(super) hop_bytes_min: u64,
+}
+
+/// The way to a store, shared by the readers of a scan.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    /// From a request to its answer; 0 before the first one.
+    latency_nanos: AtomicU64,
+    /// What one request brought, its latency included; 0 before the first one.
+    bytes_per_sec: AtomicU64,
+    readers: AtomicU64,
+}
+
+/// A reader's place on the line.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<Line>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Line {
+    /// A place for one more reader.
+    pub(super) fn sit(self: &Arc<Self>) -> Seat {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        Seat(Arc::clone(self))
+    }
+
+    /// Notes how long a request waited for its answer. Much of a long wait may be the work of this machine or of the
+    /// server, so that short ones count for more.
+    pub(super) fn answered(&self, after: Duration) {
+        let (nanos, before) = (nanos(after), self.latency_nanos.load(Ordering::Relaxed));
+        let smoothed = match before {
+            0 => nanos,
+            _ if nanos < before => before - (before - nanos) / 2,
+            _ => before + (nanos - before) / 8,
+        };
+        // Of two at the same time one is lost, and there will be more.
+        self.latency_nanos.store(smoothed, Ordering::Relaxed);
+    }
+
+    /// Notes that a whole request brought `bytes`.
+    pub(super) fn brought(&self, bytes: u64, after: Duration) {
+        if bytes < RATE_BYTES_MIN {
+            return;
+        }
+        let (rate, before) = (per_sec(bytes, nanos(after)), self.bytes_per_sec.load(Ordering::Relaxed));
+        let smoothed = if before == 0 { rate } else { before - before / 4 + rate / 4 };
+        self.bytes_per_sec.store(smoothed.max(1), Ordering::Relaxed);
+    }
+
+    /// What suits the line now; never more than `settings` say, and what they say where nothing is known yet.
+    pub(super) fn sizes(&self, settings: &FetchSettings) -> Sizes {
+        let latency_nanos = self.latency_nanos.load(Ordering::Relaxed);
+        let bytes_per_sec = self.bytes_per_sec.load(Ordering::Relaxed);
+        let readers = self.readers.load(Ordering::Relaxed).max(1);
+        let range_bytes_max = settings.range_bytes;
+        let (reach, requests) = match (latency_nanos, bytes_per_sec) {
+            (0, _) | (_, 0) => (settings.hop_bytes_min, REQUESTS_MIN),
+            _ => {
+                let bytes = u128::from(bytes_per_sec) * u128::from(BODY_LATENCIES * latency_nanos) / NANOS_PER_SEC;
+                let reach = u64::try_from(bytes).unwrap_or(u64::MAX);
+                (reach, (LINE_BYTES_PER_SEC / bytes_per_sec).clamp(REQUESTS_MIN, REQUESTS_MAX))
+            }
+        };
+        let range_bytes = reach.clamp(RANGE_BYTES_MIN.min(range_bytes_max), range_bytes_max);
+        let all = requests.saturating_mul(range_bytes).clamp(READ_AHEAD_BYTES, READ_AHEAD_BYTES_MAX);
+        let requests = if readers == 1 { requests } else { (requests / readers).max(REQUESTS_READER_MIN) };
+        let share = (all / readers).max(READER_BYTES_MIN).min(requests.saturating_mul(range_bytes));
+        Sizes {
+            range_bytes,
+            requests,
+            window_bytes: share.min(settings.prefetch_bytes),
+            hop_bytes_min: reach.clamp(HOP_BYTES_MIN, range_bytes_max.max(HOP_BYTES_MIN)),
+        }
+    }
+}
+
+const NANOS_PER_SEC: u128 = 1_000_000_000;
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1)
+}
+
+fn per_sec(bytes: u64, nanos: u64) -> u64 {
+    u64::try_from(u128::from(bytes) * NANOS_PER_SEC / u128::from(nanos)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// What readers settle at on a line of so many microseconds of latency and bytes a second for each connection.
+    fn settled(latency_micros: u64, bytes_per_sec: u64, readers: usize) -> Sizes {
+        let (line, settings) = (Arc::new(Line::default()), FetchSettings::measured());
+        let _seats: Vec<Seat> = (0..readers).map(|_| line.sit()).collect();
+        let latency = Duration::from_micros(latency_micros);
+        let mut range_bytes = settings.first_range_bytes;
+        for _ in 0..100 {
+            line.answered(latency);
+            let body = Duration::from_nanos(range_bytes * 1_000_000_000 / bytes_per_sec);
+            line.brought(range_bytes, latency + body);
+            range_bytes = line.sizes(&settings).range_bytes;
+        }
+        line.sizes(&settings)
+    }
+
+    #[test]
+    fn ranges_and_requests_suit_the_line() {
+        // Microseconds, bytes a second and connection, readers: range, requests and window.
+        for (latency, rate, readers, want) in [
+            // A file, and a loopback.
+            (20, 8 << 30, 1, (MIB, 4, 4 * MIB)),
+            (500, 1 << 30, 1, (1_610_000, 4, 6_440_000)),
+            // Slow connections, of which many are needed.
+            (50_000, 26_214_400, 1, (3_932_000, 32, 125_800_000)),
+            (50_000, 26_214_400, 8, (3_932_000, 4, 15_728_000)),
+            // A bucket in the same region, and one far away.
+            (20_000, 90 << 20, 1, (5_662_000, 15, 84_934_000)),
+            (150_000, 30 << 20, 1, (8 * MIB, 32, 128 * MIB)),
+            (150_000, 30 << 20, 16, (8 * MIB, 2, 8 * MIB)),
+            // A telephone.
+            (100_000, 1 << 20, 1, (MIB, 32, 32 * MIB)),
+        ] {
+            let sizes = settled(latency, rate, readers);
+            let about = |is: u64, want: u64| is.abs_diff(want) <= want / 50;
+            let (range_bytes, requests, window_bytes) = want;
+            assert!(
+                about(sizes.range_bytes, range_bytes) && about(sizes.window_bytes, window_bytes),
+                "{latency} {rate} {readers}: {sizes:?}"
+            );
+            assert_eq!(sizes.requests, requests, "{latency} {rate} {readers}: {sizes:?}");
+        }
+    }
+
+    #[test]
+    fn small_skips_are_read_through_where_answers_take_long() {
+        for (latency, rate, want) in [(5, 8 << 30, 165_000), (500, 1 << 30, 1_610_000), (50_000, 26_214_400, 3_932_000)]
+        {
+            let sizes = settled(latency, rate, 1);
+            assert!(sizes.hop_bytes_min.abs_diff(want) <= want / 10, "{latency}: {sizes:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_known_before_the_first_answer() {
+        let (line, settings) = (Line::default(), FetchSettings::measured());
+        let sizes = line.sizes(&settings);
+        assert_eq!((sizes.range_bytes, sizes.requests, sizes.hop_bytes_min), (MIB, 4, settings.hop_bytes_min));
+        // Headers alone don't tell how fast bodies come.
+        line.answered(Duration::from_millis(50));
+        line.brought(16 << 10, Duration::from_millis(50));
+        assert_eq!(line.sizes(&settings), sizes);
+    }
+
+    #[test]
+    fn a_reader_that_leaves_gives_its_share_to_the_others() {
+        let (line, settings) = (Arc::new(Line::default()), FetchSettings::measured());
+        for _ in 0..50 {
+            line.answered(Duration::from_millis(150));
+            line.brought(8 << 20, Duration::from_millis(400));
+        }
+        let windows: Vec<u64> = (0..4)
+            .scan(Vec::new(), |seats, _| {
+                seats.push(line.sit());
+                Some(line.sizes(&settings).window_bytes)
+            })
+            .collect();
+        assert_eq!(windows, [128 * MIB, 64 * MIB, 42 * MIB + 699_050, 32 * MIB].map(|bytes| bytes.min(128 * MIB)));
+        assert_eq!(line.sizes(&settings).window_bytes, 128 * MIB);
+    }
+}
