@@ -27,6 +27,7 @@
 mod archive;
 mod batch;
 mod compression;
+mod crew;
 mod error;
 mod locator;
 mod member;

@@ -13,6 +13,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::archive::{ArchiveEnd, ArchiveReader, NextMember};
 use crate::compression::Compression;
+use crate::crew::{Crew, Shift};
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::{MemberGlob, redacted};
 use crate::member::csv::CsvOptions;
@@ -72,6 +73,15 @@ pub(crate) struct Selection {
     pub(crate) batch_size: usize,
 }
 
+/// Who reads an archive: a partition of a scan, and what it may use.
+#[derive(Clone)]
+pub(crate) struct Partition {
+    pub(crate) index: usize,
+    pub(crate) report: Arc<ScanReport>,
+    pub(crate) allowance: Allowance,
+    pub(crate) crew: Crew,
+}
+
 /// Reads one archive into batches.
 pub(crate) struct ArchiveScan {
     /// For errors and reports: without the query of a URL, which may hold a signature.
@@ -80,13 +90,13 @@ pub(crate) struct ArchiveScan {
     output: Output,
     rows: Box<dyn MemberRows>,
     member_filter: Option<MemberFilter>,
-    report: Arc<ScanReport>,
-    partition: usize,
+    partition: Partition,
     stats: Arc<Stats>,
     busy: Duration,
+    /// From the first batch that is asked for to the last.
+    shift: Option<Shift>,
     place: Option<MemberPlace>,
     state: State,
-    allowance: Allowance,
 }
 
 /// The member whose rows are being made. That may go on when its archive is given up: what came whole comes out.
@@ -99,8 +109,18 @@ enum State {
     Unopened(Box<FetchTarget>),
     Members(Box<ArchiveReader>),
     Content(Box<ArchiveReader>),
+    /// The archive can't be read further, and the rows in front of the damage are not out yet.
+    Damaged(Error),
     Flush,
     Done,
+}
+
+impl State {
+    /// Behind an error of its reader.
+    fn of(reader: &ArchiveReader, error: Error) -> Self {
+        reader.give_up();
+        Self::Damaged(error)
+    }
 }
 
 impl ArchiveScan {
@@ -108,22 +128,22 @@ impl ArchiveScan {
         target: FetchTarget,
         options: Arc<ScanOptions>,
         selection: &Selection,
-        report: Arc<ScanReport>,
-        partition: usize,
-        allowance: Allowance,
+        partition: Partition,
     ) -> Result<Self> {
         // Rows tell archives apart by their URLs, and end up in files: the query stays, its signatures don't.
         let full_url: Arc<str> = redact_url(&target.url).into();
         let url: Arc<str> = redacted(&target.url).into();
-        let stats = Arc::clone(&report.partitions[partition].stats);
+        let report = &partition.report;
+        let stats = Arc::clone(&report.partitions[partition.index].stats);
         let bad_rows =
-            BadRowReport { stats: Arc::clone(&stats), report: Arc::clone(&report), archive: Arc::clone(&url) };
-        let layout = Layout::new(&options, selection, &allowance);
+            BadRowReport { stats: Arc::clone(&stats), report: Arc::clone(report), archive: Arc::clone(&url) };
+        let layout = Layout::new(&options, selection, &partition);
         let rows = layout.rows(&options, &full_url, selection.batch_size, &bad_rows)?;
         let member_filter = layout.member_filter(&options, &full_url)?;
         let output = layout.output(selection)?;
-        let (busy, place, state) = (Duration::ZERO, None, State::Unopened(Box::new(target)));
-        Ok(Self { url, options, output, rows, member_filter, report, partition, stats, busy, place, state, allowance })
+        let (busy, shift, place) = (Duration::ZERO, None, None);
+        let state = State::Unopened(Box::new(target));
+        Ok(Self { url, options, output, rows, member_filter, partition, stats, busy, shift, place, state })
     }
 
     /// The next batch that is not empty, or `None` at the end of the archive.
@@ -131,33 +151,36 @@ impl ArchiveScan {
     /// # Errors
     /// What the policies don't let pass, with archive, member and offset.
     pub(crate) async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        self.report.start(self.partition);
+        let report = Arc::clone(&self.partition.report);
+        report.start(self.partition.index);
+        if !matches!(self.state, State::Done) {
+            self.shift.get_or_insert_with(|| self.partition.crew.begin());
+        }
         let start = Instant::now();
         let next = self.advance().await;
         let elapsed = start.elapsed();
         self.busy += elapsed;
-        self.report.partitions[self.partition].busy_nanos.add(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
+        report.partitions[self.partition.index].busy_nanos.add(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
         if let Ok(Some(batch)) = &next {
             self.stats.rows.add(batch.num_rows() as u64);
         }
         if matches!(next, Ok(None) | Err(_)) {
-            self.report.archive_took(&self.url, self.busy);
-            self.state = State::Done;
+            report.archive_took(&self.url, self.busy);
+            (self.state, self.shift) = (State::Done, None);
         }
         next.map_err(|error| {
             let error = error.in_archive(self.url.as_ref());
-            self.report.fail(&self.url, &error);
+            report.fail(&self.url, &error);
             error
         })
     }
 
     async fn advance(&mut self) -> Result<Option<RecordBatch>> {
-        self.allowance.settle().await?;
+        self.partition.allowance.settle().await?;
         loop {
             let batch = match self.rows.next_batch() {
                 Ok(Some(batch)) => Some(batch),
-                Ok(None) if self.rows.shortage().is_some() => self.find_memory().await?,
-                Ok(None) => self.step().await?,
+                Ok(None) => self.go_on().await?,
                 Err(error) => {
                     self.skip_member(error)?;
                     None
@@ -177,49 +200,57 @@ impl ArchiveScan {
         }
     }
 
+    /// Brings what the rows lack.
+    async fn go_on(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(pending) = self.rows.pending() {
+            pending.await;
+            return Ok(None);
+        }
+        if self.rows.shortage().is_some() {
+            return self.find_memory().await;
+        }
+        self.step().await
+    }
+
     /// One step further in the archive; a batch only where the archive ends.
     async fn step(&mut self) -> Result<Option<RecordBatch>> {
-        let (state, result) = match std::mem::replace(&mut self.state, State::Done) {
+        let state = match std::mem::replace(&mut self.state, State::Done) {
             State::Unopened(target) => {
                 let length = target.size.unwrap_or(0);
-                match self.open(*target).await {
-                    Ok(reader) => (State::Members(Box::new(reader)), Ok(())),
+                match self.partition.crew.pause(self.open(*target)).await {
+                    Ok(reader) => State::Members(Box::new(reader)),
                     Err(error) => {
                         self.stats.length_bytes.add(length);
-                        (State::Flush, Err(error))
+                        State::Damaged(error)
                     }
                 }
             }
             State::Members(mut reader) => match self.next_member(&mut reader).await {
-                Ok(next) => (next.into_state(reader), Ok(())),
-                Err(error) => {
-                    reader.give_up();
-                    (State::Flush, Err(error))
-                }
+                Ok(next) => next.into_state(reader),
+                Err(error) => State::of(&reader, error),
             },
-            State::Content(mut reader) => match reader.next_content().await {
+            State::Content(mut reader) => match self.partition.crew.pause(reader.next_content()).await {
                 Ok(Some(content)) => {
                     self.rows.push(content);
-                    (State::Content(reader), Ok(()))
+                    State::Content(reader)
                 }
                 Ok(None) => {
                     self.rows.end();
-                    (State::Members(reader), Ok(()))
+                    State::Members(reader)
                 }
                 Err(error) => {
-                    reader.give_up();
-                    (State::Flush, Err(error))
+                    self.rows.catch_up();
+                    State::of(&reader, error)
                 }
             },
+            State::Damaged(error) => {
+                self.state = State::Flush;
+                return self.leave_out_archive(error).map(|()| None);
+            }
             State::Flush => return self.rows.flush(),
             State::Done => return Ok(None),
         };
         self.state = state;
-        if let Err(error) = result {
-            self.skip_archive(&error).map_err(|()| error)?;
-            // The whole records in front of the damage may be damaged too, or bad.
-            self.rows.abandon().or_else(|error| self.skip_member(error))?;
-        }
         Ok(None)
     }
 
@@ -239,8 +270,7 @@ impl ArchiveScan {
         match truncation {
             Some(truncation) => {
                 self.state = State::Flush;
-                self.skip_archive(&truncation).map_err(|()| truncation)?;
-                self.rows.abandon().or_else(|error| self.skip_member(error))?;
+                self.leave_out_archive(truncation)?;
             }
             None => self.skip_member(error)?,
         }
@@ -251,12 +281,12 @@ impl ArchiveScan {
     fn open(&self, target: FetchTarget) -> impl Future<Output = Result<ArchiveReader>> + use<> {
         let stats = Arc::clone(&self.stats);
         let reader =
-            ObjectReader::new(target, self.options.fetch.clone(), self.allowance.clone(), Arc::clone(&stats));
+            ObjectReader::new(target, self.options.fetch.clone(), self.partition.allowance.clone(), Arc::clone(&stats));
         ArchiveReader::open(Arc::clone(&self.url), reader, self.options.archive_compression, stats)
     }
 
     async fn next_member(&mut self, reader: &mut ArchiveReader) -> Result<Next> {
-        let member = match reader.next_member().await? {
+        let member = match self.partition.crew.pause(reader.next_member()).await? {
             NextMember::Member(member) => member,
             NextMember::End(end) => {
                 self.note_ending(&end);
@@ -295,9 +325,9 @@ impl ArchiveScan {
         }
     }
 
-    /// `on_error` and `on_unreachable` for what befell the archive itself.
-    fn skip_archive(&self, error: &Error) -> Result<(), ()> {
-        let skip = match error.kind() {
+    /// Counts and reports an archive whose rest is left out, if `on_error` or `on_unreachable` lets it pass.
+    fn leave_out_archive(&mut self, error: Error) -> Result<()> {
+        let passes = match error.kind() {
             ErrorKind::Unreachable => self.options.on_unreachable == OnUnreachable::Skip,
             // What is beyond a limit is as unreadable as what is damaged: neither shall end a job over many archives.
             ErrorKind::Archive | ErrorKind::Compression | ErrorKind::Limit | ErrorKind::NotYet => {
@@ -305,11 +335,12 @@ impl ArchiveScan {
             }
             _ => false,
         };
-        if !skip {
-            return Err(());
+        if !passes {
+            return Err(error);
         }
-        self.report.skipped_archive(self.partition, &self.url, error);
-        Ok(())
+        self.partition.report.skipped_archive(self.partition.index, &self.url, &error);
+        // The whole records in front of the damage may be damaged too, or bad.
+        self.rows.abandon().or_else(|error| self.skip_member(error))
     }
 
     /// `on_error` for what befell the content of the member at hand.
@@ -330,7 +361,7 @@ impl ArchiveScan {
         }
         self.stats.errors.add(1);
         self.stats.members_skipped.add(1);
-        self.report.note(Incident::skipped(&self.url, &error));
+        self.partition.report.note(Incident::skipped(&self.url, &error));
         match self.rows.abandon() {
             // More damage in what is left out already.
             Err(error) if self.passes(&error) => Ok(()),
@@ -355,7 +386,7 @@ impl ArchiveScan {
 
     fn note_ending(&self, end: &ArchiveEnd) {
         let warn = |kind, offset, message: &str| {
-            self.report.note(Incident::warning(&self.url, kind, offset, message));
+            self.partition.report.note(Incident::warning(&self.url, kind, offset, message));
         };
         if !end.trailer.end_marker {
             warn("no_end_marker", end.length_bytes, "the archive has no end marker: its last members may be missing");

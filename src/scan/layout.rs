@@ -6,14 +6,15 @@ use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 
-use super::{FilteredBy, RowFilter, ScanOptions, Selection};
+use super::{FilteredBy, Partition, RowFilter, ScanOptions, Selection};
 use crate::batch::{HeaderBuilder, compacted, internal};
+use crate::crew::Crew;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::avro::AvroDecoder;
 use crate::member::csv::CsvDecoder;
 use crate::member::json::JsonDecoder;
 use crate::member::lines::LinesDecoder;
-use crate::member::rows::{Cell, CellRows, HeaderRows, MakeDecoder, MemberRows, RecordColumn, RecordRows};
+use crate::member::rows::{Cell, CellRows, Decoder, HeaderRows, MakeDecoder, MemberRows, RecordColumn, RecordRows};
 use crate::member::{MemberFormat, RecordDecoder, RecordOptions};
 use crate::memory::Allowance;
 use crate::policy::OnBadRow;
@@ -40,10 +41,11 @@ pub(super) struct Layout {
     /// Evaluated on built batches.
     batch_filter: Option<FilteredBy>,
     allowance: Allowance,
+    crew: Crew,
 }
 
 impl Layout {
-    pub(super) fn new(options: &ScanOptions, selection: &Selection, allowance: &Allowance) -> Self {
+    pub(super) fn new(options: &ScanOptions, selection: &Selection, partition: &Partition) -> Self {
         let touches_content = |columns: &[usize]| columns.iter().any(|&column| column >= HeaderColumn::ALL.len());
         let row_columns = selection.row_filter.as_ref().map_or(&[][..], |filter| &filter.columns);
         // Lines and records need the content even where no column of it is asked for: it makes the rows.
@@ -63,7 +65,8 @@ impl Layout {
         columns.extend(batch_filter.iter().flat_map(|filter| &filter.columns));
         columns.sort_unstable();
         columns.dedup();
-        Self { columns, member_filter, batch_filter, allowance: allowance.clone() }
+        let (allowance, crew) = (partition.allowance.clone(), partition.crew.clone());
+        Self { columns, member_filter, batch_filter, allowance, crew }
     }
 
     fn position(&self, column: usize) -> Result<usize> {
@@ -151,7 +154,7 @@ impl Layout {
         };
         let make_decoder = decoder_maker(options, record_options, report.clone());
         let rows = RecordRows::new(url, schema, columns, &header, make_decoder, Arc::clone(&report.stats));
-        Ok(Box::new(rows.within(&self.allowance)))
+        Ok(Box::new(rows.within(&self.allowance).with_crew(&self.crew)))
     }
 }
 
@@ -198,13 +201,14 @@ fn decoder_maker(options: &Arc<ScanOptions>, records: RecordOptions, report: Bad
     Box::new(move |member| {
         let path = member.path_lossy().into_owned();
         let bad_rows = records.bad_rows.noted(&report.report, &report.archive, path, member.offset);
-        let records = RecordOptions { bad_rows, ..records.clone() };
-        Ok(match options.format {
+        let records = RecordOptions { bad_rows: bad_rows.clone(), ..records.clone() };
+        let records = match options.format {
             MemberFormat::Json => Box::new(JsonDecoder::new(records)?) as Box<dyn RecordDecoder>,
             MemberFormat::Avro => Box::new(AvroDecoder::new(records)),
             MemberFormat::Lines => Box::new(LinesDecoder::new(records)?),
             _ => Box::new(CsvDecoder::new(records, options.csv.clone())?),
-        })
+        };
+        Ok(Decoder { records, bad_rows })
     })
 }
 

@@ -118,8 +118,26 @@ impl Reading {
         }
     }
 
-    /// Reads an archive of these bytes.
+    /// Reads an archive of these bytes. Whoever helps, the same comes of it.
     async fn read(&self, archive: &Bytes) -> Outcome {
+        let alone = self.read_by(Crew::alone(), archive).await;
+        if self.format == MemberFormat::Lines || self.format.is_record() {
+            // Whatever there is to help with, record by record or a few at a time.
+            let crew = if archive.len() % 2 == 0 { Crew::in_pieces(2, 1) } else { Crew::in_pieces(8, 24) };
+            let how = format!("{crew:?}, {:?} in chunks of {} bytes", self.format, self.chunk_bytes);
+            let mut together = self.read_by(crew, archive).await;
+            if self.on_error == OnError::Fail {
+                // What was not handed on yet when the scan failed is lost: how much that is, is open.
+                assert!(together.rows.starts_with(&alone.rows), "{how}: {together:?} instead of {alone:?}");
+                together.rows.truncate(alone.rows.len());
+            }
+            assert_eq!(together, alone, "{how}");
+        }
+        alone
+    }
+
+    /// Reads an archive of these bytes with the help of `crew`.
+    async fn read_by(&self, crew: Crew, archive: &Bytes) -> Outcome {
         let store = InMemory::new();
         let location = Key::from("archive");
         store.put(&location, archive.clone().into()).await.unwrap();
@@ -131,8 +149,9 @@ impl Reading {
         let selection = Selection { projection, header_filter: None, row_filter: None, batch_size: 8192 };
         let report = Arc::new(ScanReport::new(ListingReport::default(), 1));
         let options = Arc::new(self.options());
-        let mut scan =
-            ArchiveScan::new(target, options, &selection, Arc::clone(&report), 0, Allowance::unlimited()).unwrap();
+        let allowance = Allowance::unlimited();
+        let partition = Partition { index: 0, report: Arc::clone(&report), allowance, crew };
+        let mut scan = ArchiveScan::new(target, options, &selection, partition).unwrap();
         let mut rows = Vec::new();
         let error = loop {
             match scan.next_batch().await {

@@ -264,7 +264,8 @@ impl TarTable {
         let scan = scan_options(&options, Arc::clone(&self.file_schema), locator);
         let statement = ScanLog::plan(session, &report);
         let source = TarSource::new(self.table_schema.clone(), Arc::new(scan), report, statement)
-            .with_memory(memory::memory_of(session, groups.len()));
+            .with_memory(memory::memory_of(session, groups.len()))
+            .with_cores(session.config().target_partitions());
         // The archives carry their own stores: this URL only has to be one that every session knows.
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
             .with_file_groups(groups)

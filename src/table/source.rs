@@ -21,10 +21,11 @@ use datafusion_datasource::projection::{ProjectionOpener, SplitProjection};
 use futures::{StreamExt, stream};
 use object_store::ObjectStore;
 
+use crate::crew::Crew;
 use crate::member::MemberFormat;
 use crate::memory::{Allowance, Memory};
 use crate::report::ScanReport;
-use crate::scan::{ArchiveScan, ScanOptions, Selection};
+use crate::scan::{ArchiveScan, Partition, ScanOptions, Selection};
 use crate::stats::Stats;
 use crate::store::FetchTarget;
 use crate::table::filter;
@@ -53,6 +54,7 @@ pub struct TarSource {
     statement: Option<Arc<StatementScans>>,
     memory: Memory,
     claims: Option<Arc<Claims>>,
+    crew: Crew,
 }
 
 impl TarSource {
@@ -73,12 +75,18 @@ impl TarSource {
             statement,
             memory: Memory::default(),
             claims: None,
+            crew: Crew::alone(),
         }
     }
 
     /// Takes what it holds from `memory`, and has its batches accounted by `claims`.
     pub(super) fn with_memory(self, (memory, claims): (Memory, Option<Claims>)) -> Self {
         Self { memory, claims: claims.map(Arc::new), ..self }
+    }
+
+    /// Has its partitions share so many cores.
+    pub(super) fn with_cores(self, cores: usize) -> Self {
+        Self { crew: Crew::of(cores), ..self }
     }
 
     /// What the scan has done so far; shared with all clones of this source.
@@ -117,9 +125,12 @@ impl FileSource for TarSource {
         let opener = TarOpener {
             options: Arc::clone(&self.options),
             selection: self.selection(config.limit)?,
-            report: Arc::clone(&self.report),
-            partition,
-            allowance: Allowance::new(&self.memory),
+            partition: Partition {
+                index: partition,
+                report: Arc::clone(&self.report),
+                allowance: Allowance::new(&self.memory),
+                crew: self.crew.clone(),
+            },
             claims: self.claims.clone(),
             counts: Arc::new(Counts::new(
                 &self.metrics,
@@ -215,10 +226,8 @@ impl FileSource for TarSource {
 struct TarOpener {
     options: Arc<ScanOptions>,
     selection: Selection,
-    report: Arc<ScanReport>,
-    partition: usize,
-    /// One for all of them: what the partition has for itself it keeps from one archive to the next.
-    allowance: Allowance,
+    /// One for all of them: what it has for itself it keeps from one archive to the next.
+    partition: Partition,
     claims: Option<Arc<Claims>>,
     counts: Arc<Counts>,
 }
@@ -228,10 +237,8 @@ impl FileOpener for TarOpener {
         let Some(Archive(target)) = file.extension::<Archive>() else {
             return datafusion::common::internal_err!("a file of a tar scan has no archive attached");
         };
-        let report = Arc::clone(&self.report);
         let options = Arc::clone(&self.options);
-        let allowance = self.allowance.clone();
-        let scan = ArchiveScan::new(target.clone(), options, &self.selection, report, self.partition, allowance)?;
+        let scan = ArchiveScan::new(target.clone(), options, &self.selection, self.partition.clone())?;
         let metered = Metered { scan, counts: Arc::clone(&self.counts), claims: self.claims.clone() };
         let batches = stream::try_unfold(metered, |mut metered| async move {
             let batch = metered.scan.next_batch().await?;

@@ -122,7 +122,7 @@ fn a_library_is_named_only_where_it_belongs() {
         ("arrow_avro", &["member"]),
         ("object_store", &network),
         // The loop gives way to other tasks; it waits for nothing itself.
-        ("tokio", &["table", "sink", "store", "archive"]),
+        ("tokio", &["table", "sink", "store", "archive", "crew"]),
         ("zstd", &["compression", "member"]),
         ("flate2", &["compression", "member"]),
         ("csv_core", &["member"]),

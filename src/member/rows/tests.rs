@@ -6,6 +6,7 @@ use crate::member::{MissingColumn, RecordOptions};
 use crate::policy::{OnBadRow, OnInvalidUtf8};
 use crate::report::BadRows;
 use crate::schema::{lines_schema, members_schema};
+use crate::stats::Stats;
 use crate::tar::MemberType;
 
 /// A file whose header has a MiB.
@@ -65,7 +66,8 @@ fn lines_of_a_member_with_a_long_header_come_in_short_batches() {
             bad_rows: BadRows::default(),
             allowance: Allowance::unlimited(),
         };
-        Ok(Box::new(LinesDecoder::new(options)?) as Box<dyn RecordDecoder>)
+        let bad_rows = options.bad_rows.clone();
+        Ok(Decoder { records: Box::new(LinesDecoder::new(options)?), bad_rows })
     });
     let columns = vec![RecordColumn::Header(0), RecordColumn::RowNumber, RecordColumn::Decoded(0)];
     let schema = Arc::new(schema.project(&[11, 13, 14]).unwrap());

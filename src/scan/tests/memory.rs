@@ -31,6 +31,17 @@ enum Until {
 
 /// Reads the archive with so much memory; gives the rows, how many batches, and the error.
 async fn read(reading: &Reading, archive: &[u8], pool: &FakePool, until: Until) -> (usize, usize, Option<Error>) {
+    read_by(Crew::alone(), reading, archive, pool, until).await
+}
+
+/// As [`read`], with the help of `crew`.
+async fn read_by(
+    crew: Crew,
+    reading: &Reading,
+    archive: &[u8],
+    pool: &FakePool,
+    until: Until,
+) -> (usize, usize, Option<Error>) {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let location = Key::from("archive");
     store.put(&location, Bytes::copy_from_slice(archive).into()).await.unwrap();
@@ -41,7 +52,8 @@ async fn read(reading: &Reading, archive: &[u8], pool: &FakePool, until: Until) 
     let report = Arc::new(ScanReport::new(ListingReport::default(), 1));
     let options = Arc::new(ScanOptions { fetch: FetchSettings::default(), ..reading.options() });
     let allowance = Allowance::new(&pool.memory());
-    let mut scan = ArchiveScan::new(target, options, &selection, report, 0, allowance).unwrap();
+    let partition = Partition { index: 0, report, allowance, crew };
+    let mut scan = ArchiveScan::new(target, options, &selection, partition).unwrap();
     let (mut rows, mut batches) = (0, 0);
     let error = loop {
         if until == Until::Batch(batches) {
@@ -78,9 +90,12 @@ async fn nothing_is_left_however_a_scan_ends() {
     for (compression, compress) in FORMATS.into_iter().chain([(Compression::None, <[u8]>::to_vec as fn(&[u8]) -> _)]) {
         for archive in [compress(&plain), compress(cut), compress(&plain)[..compress(&plain).len() / 2].to_vec()] {
             for reading in readings() {
-                for until in [Until::End, Until::Batch(0), Until::Batch(1), Until::Batch(2)] {
+                let crews = [Crew::alone(), Crew::in_pieces(2, 200_000)];
+                let untils = [Until::End, Until::Batch(0), Until::Batch(1), Until::Batch(2)];
+                for (crew, until) in crews.iter().flat_map(|crew| untils.map(|until| (crew.clone(), until))) {
                     let pool = FakePool::new(64 << 20);
-                    let (rows, batches, error) = read(&reading.clone().or_fail(), &archive, &pool, until).await;
+                    let (rows, batches, error) =
+                        read_by(crew, &reading.clone().or_fail(), &archive, &pool, until).await;
                     let how = format!("{compression:?}, {:?}, {until:?}: {rows} rows, {error:?}", reading.format);
                     assert_eq!(pool.reserved(), 0, "{how}");
                     assert!(pool.peak() <= 64 << 20, "{how}");
