@@ -53,8 +53,8 @@ pub use crate::sink::{ParquetSinkExec, PublishExec, settle};
 pub use crate::stats::{Count, Stats};
 pub use crate::store::StoreOptions;
 pub use crate::table::{
-    Partitioning, Progress, StoreRegistry, TarOptions, TarSource, TarTable, TarsqlConfig, measure, progress, register,
-    register_url_tables, reports, written,
+    IoRuntime, Partitioning, Progress, StoreRegistry, TarOptions, TarSource, TarTable, TarsqlConfig, measure, progress,
+    register, register_url_tables, reports, written,
 };
 
 /// The README's examples are tests too.

@@ -9,7 +9,6 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::catalog::Session;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::datasource::listing::PartitionedFile;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
@@ -18,8 +17,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::locator::{hive_values, redacted};
 use crate::member::MemberFormat;
 use crate::metrics::redact_url;
-use crate::store::{ArchiveObject, Connection};
-use crate::table::{TarOptions, partitioned_file};
+use crate::store::ArchiveObject;
+use crate::table::TarOptions;
 
 /// The columns of an archive's name.
 #[derive(Debug, Default)]
@@ -54,36 +53,34 @@ impl HiveColumns {
             && columns.iter().all(|column| self.archive_column == Some(column.name()) || self.has(column.name()))
     }
 
-    /// The archives that pass `filters`, with the values of their hive-style columns.
+    /// The archives that pass `filters`, with the values of their hive-style columns; no values where there are no such
+    /// columns.
     ///
     /// # Errors
     /// A key lacks a column's segment, or its value is none of the column's type; a filter can't be evaluated.
-    pub(super) fn files(
+    pub(super) fn prune(
         &self,
         session: &dyn Session,
-        archives: Vec<ArchiveObject>,
-        connection: &Connection,
+        mut archives: Vec<ArchiveObject>,
         filters: &[Expr],
-    ) -> Result<Vec<PartitionedFile>> {
-        let mut files = Vec::with_capacity(archives.len());
-        // As the column has them.
-        let urls: Vec<String> = archives.iter().map(|archive| redact_url(&archive.url)).collect();
-        for archive in archives {
-            let values = self.values(&archive)?;
-            files.push(partitioned_file(archive, connection).with_partition_values(values));
-        }
-        let Some(predicate) = conjunction(filters.iter().filter(|filter| self.prunes(filter)).cloned()) else {
-            return Ok(files);
+    ) -> Result<(Vec<ArchiveObject>, Vec<Vec<ScalarValue>>)> {
+        let mut values = match self.fields.is_empty() {
+            true => Vec::new(),
+            false => archives.iter().map(|archive| self.values(archive)).collect::<Result<Vec<_>>>()?,
         };
-        if files.is_empty() {
-            return Ok(files);
+        let Some(predicate) = conjunction(filters.iter().filter(|filter| self.prunes(filter)).cloned()) else {
+            return Ok((archives, values));
+        };
+        if archives.is_empty() {
+            return Ok((archives, values));
         }
-        let keep = self.evaluate(session, &predicate, &urls, &files).map_err(|error| {
+        let keep = self.evaluate(session, &predicate, &archives, &values).map_err(|error| {
             Error::new(ErrorKind::Option, "a filter on archives can't be evaluated").caused_by(error.strip_backtrace())
         })?;
-        let mut keep = keep.into_iter();
-        files.retain(|_| keep.next().unwrap_or(false));
-        Ok(files)
+        let (mut keep_archive, mut keep_values) = (keep.iter(), keep.iter());
+        archives.retain(|_| keep_archive.next().copied().unwrap_or(false));
+        values.retain(|_| keep_values.next().copied().unwrap_or(false));
+        Ok((archives, values))
     }
 
     fn values(&self, archive: &ArchiveObject) -> Result<Vec<ScalarValue>> {
@@ -106,17 +103,19 @@ impl HiveColumns {
         &self,
         session: &dyn Session,
         predicate: &Expr,
-        urls: &[String],
-        files: &[PartitionedFile],
+        archives: &[ArchiveObject],
+        values: &[Vec<ScalarValue>],
     ) -> DataFusionResult<Vec<bool>> {
         let archive = self.archive_column.map(|name| Arc::new(Field::new(name, DataType::Utf8View, false)));
         let fields: Vec<FieldRef> = archive.into_iter().chain(self.fields.iter().cloned()).collect();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(fields.len());
         if self.archive_column.is_some() {
+            // As the column has them.
+            let urls = archives.iter().map(|archive| redact_url(&archive.url));
             columns.push(Arc::new(StringViewArray::from_iter_values(urls)));
         }
         for column in 0..self.fields.len() {
-            columns.push(ScalarValue::iter_to_array(files.iter().map(|file| file.partition_values[column].clone()))?);
+            columns.push(ScalarValue::iter_to_array(values.iter().map(|values| values[column].clone()))?);
         }
         let schema = Arc::new(Schema::new(fields));
         let predicate = session.create_physical_expr(predicate.clone(), &DFSchema::try_from(Arc::clone(&schema))?)?;

@@ -3,12 +3,14 @@
 //! The main entry points are [`TarTable`], which is a `TableProvider`, and [`register`](crate::register), which puts it
 //! behind SQL. A scan is the stock `DataSourceExec` over a [`TarSource`]. DataFusion lives here and above, nowhere below.
 
+mod bundle;
 mod columns;
 mod config;
 mod errors;
 mod filter;
 mod hive;
 mod infer;
+mod io_runtime;
 mod memory;
 mod options;
 mod plan;
@@ -34,10 +36,12 @@ use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
-use object_store::{ObjectMeta, ObjectStore};
+use object_store::ObjectStore;
+use tokio::runtime::Handle;
 use url::Url;
 
 pub use self::config::TarsqlConfig;
+pub use self::io_runtime::IoRuntime;
 pub use self::options::TarOptions;
 pub use self::plan::Partitioning;
 pub use self::registry::StoreRegistry;
@@ -45,9 +49,10 @@ pub use self::run::{Progress, measure, progress, reports, written};
 pub use self::source::TarSource;
 pub use self::sql::{register, register_url_tables};
 
+use self::bundle::{Bundling, fetch_target};
 use self::hive::HiveColumns;
+use self::io_runtime::run_on;
 use self::scan_log::ScanLog;
-use self::source::Archive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::{Locator, Scheme};
 use crate::member::{MemberFormat, MissingColumn};
@@ -56,7 +61,7 @@ use crate::report::{ListingReport, PartitionReport, ScanReport};
 use crate::scan::ScanOptions;
 use crate::schema::{lines_schema, members_schema, provenance_fields, text_schema};
 use crate::stats::Stats;
-use crate::store::{ArchiveObject, Connection, FetchSettings, FetchTarget, Listing, Purpose, Stores, list};
+use crate::store::{Connection, FetchSettings, FetchTarget, Listing, Purpose, Stores, list};
 
 /// One or several locators as a table.
 ///
@@ -175,10 +180,12 @@ impl TarTable {
         let mut schemas = Vec::new();
         for locator in &self.locators {
             let connection = self.connect(session, locator, &options)?;
-            let archives = self.list(&connection, locator, &options, &planned).await?.archives;
-            let scan = scan_options(&options, Arc::new(Schema::empty()), locator);
-            let targets: Vec<FetchTarget> =
-                archives.into_iter().map(|archive| fetch_target(archive, &connection)).collect();
+            let runtime = IoRuntime::of(session);
+            let archives = self.list(runtime.as_ref(), &connection, locator, &options, &planned).await?.archives;
+            let mut scan = scan_options(&options, Arc::new(Schema::empty()), locator);
+            scan.fetch.runtime = runtime;
+            let first = archives.iter().take(infer::ARCHIVES_MAX);
+            let targets: Vec<FetchTarget> = first.map(|archive| fetch_target(archive, &connection.store)).collect();
             let (memory, _) = memory::memory_of(session, infer::ARCHIVES_MAX);
             schemas.push(infer::infer(&targets, &scan, options.infer_records(), &memory, &planned).await?);
         }
@@ -188,6 +195,7 @@ impl TarTable {
     /// The archives of one locator; what the policies let pass of those that can't be had is among the refused ones.
     async fn list(
         &self,
+        runtime: Option<&Handle>,
         connection: &Connection,
         locator: &Locator,
         options: &TarOptions,
@@ -198,7 +206,12 @@ impl TarTable {
             ErrorKind::Archive => options.on_error == Some(OnError::Skip),
             _ => false,
         };
-        match list(locator, connection, &options.retry_policy(), stats).await {
+        let (locator, connection, policy) = (locator.clone(), connection.clone(), options.retry_policy());
+        let counted = Arc::new(Stats::default());
+        let counting = Arc::clone(&counted);
+        let listed = run_on(runtime, async move { list(&locator, &connection, &policy, &counting).await }).await;
+        stats.merge(&counted);
+        match listed {
             Ok(listing) => listing.unless_refused(passes),
             Err(error) if passes(&error) => Ok(Listing::refused(error)),
             Err(error) => Err(error),
@@ -229,23 +242,23 @@ impl TarTable {
         let start = Instant::now();
         let connection = self.connect(session, locator, &options)?;
         let listed = Stats::default();
-        let Listing { archives, refused, .. } = self.list(&connection, locator, &options, &listed).await?;
-        let files = self.hive.files(session, archives, &connection, query.filters)?;
+        let runtime = IoRuntime::of(session);
+        let Listing { archives, refused, .. } =
+            self.list(runtime.as_ref(), &connection, locator, &options, &listed).await?;
+        let (archives, values) = self.hive.prune(session, archives, query.filters)?;
         let repeat = options.repeat.unwrap_or(1);
         let listing = ListingReport {
-            files: (files.len() * repeat + refused.len()) as u64,
-            // Web servers may claim any size.
-            bytes: files
-                .iter()
-                .fold(0_u64, |sum, file| sum.saturating_add(file.object_meta.size))
-                .saturating_mul(repeat as u64),
+            files: (archives.len() * repeat + refused.len()) as u64,
+            bytes: bundle::bytes_of(&archives).saturating_mul(repeat as u64),
             duration: start.elapsed(),
         };
+        let by_archive = options.partitioning == Some(Partitioning::Archive);
+        let bundling = if by_archive { Bundling::Never } else { Bundling::Auto };
+        let files = bundle::files(archives, &values, &connection.store, bundling);
         let files: Vec<PartitionedFile> = std::iter::repeat_n(files, repeat).flatten().collect();
         if files.is_empty() && refused.is_empty() {
             return Ok(None);
         }
-        let by_archive = options.partitioning == Some(Partitioning::Archive);
         let max_partitions = match config.max_partitions {
             _ if by_archive => usize::MAX,
             Some(max) => max,
@@ -261,7 +274,8 @@ impl TarTable {
             stats.resumed_bytes.add(planned.resumed_bytes.value());
         }
         refused.iter().for_each(|error| report.skipped_archive(0, error.archive().unwrap_or_default(), error));
-        let scan = scan_options(&options, Arc::clone(&self.file_schema), locator);
+        let mut scan = scan_options(&options, Arc::clone(&self.file_schema), locator);
+        scan.fetch.runtime = runtime;
         let statement = ScanLog::plan(session, &report);
         let source = TarSource::new(self.table_schema.clone(), Arc::new(scan), report, statement)
             .with_memory(memory::memory_of(session, groups.len()))
@@ -348,29 +362,6 @@ fn file_groups(files: Vec<PartitionedFile>, max_partitions: usize) -> Vec<FileGr
     deal.into_iter()
         .map(|archives| archives.into_iter().filter_map(|archive| files[archive].take()).collect())
         .collect()
-}
-
-fn fetch_target(archive: ArchiveObject, connection: &Connection) -> FetchTarget {
-    FetchTarget {
-        store: Arc::clone(&connection.store),
-        location: archive.location,
-        url: archive.url,
-        size: archive.size,
-        e_tag: archive.e_tag,
-        version: archive.version,
-    }
-}
-
-/// An archive as DataFusion knows files.
-fn partitioned_file(archive: ArchiveObject, connection: &Connection) -> PartitionedFile {
-    let meta = ObjectMeta {
-        location: archive.location.clone(),
-        last_modified: archive.last_modified,
-        size: archive.size.unwrap_or(0),
-        e_tag: archive.e_tag.clone(),
-        version: archive.version.clone(),
-    };
-    PartitionedFile::new_from_meta(meta).with_extension(Archive(fetch_target(archive, connection)))
 }
 
 fn scan_options(options: &TarOptions, schema: SchemaRef, locator: &Locator) -> ScanOptions {

@@ -6,6 +6,7 @@
 use std::fmt::{self, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::RecordBatch;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::PartitionedFile;
@@ -18,7 +19,8 @@ use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, Push
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::{DisplayFormatType, PhysicalExpr};
 use datafusion_datasource::projection::{ProjectionOpener, SplitProjection};
-use futures::{StreamExt, stream};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
 use crate::crew::Crew;
@@ -28,6 +30,7 @@ use crate::report::ScanReport;
 use crate::scan::{ArchiveScan, Partition, ScanOptions, Selection};
 use crate::stats::Stats;
 use crate::store::FetchTarget;
+use crate::table::bundle::Bundle;
 use crate::table::filter;
 use crate::table::memory::Claims;
 use crate::table::scan_log::StatementScans;
@@ -35,10 +38,6 @@ use crate::table::scan_log::StatementScans;
 /// Lines that are gathered for a filter at a time, however few rows a LIMIT wants: they lie beside each other. Members do
 /// not, and the next one may be far away.
 const FILTERED_LINES_MIN: usize = 256;
-
-/// The archive behind a `PartitionedFile`: where it is, and through which store.
-#[derive(Clone)]
-pub(super) struct Archive(pub(super) FetchTarget);
 
 /// Reads tar archives for a `DataSourceExec`.
 #[derive(Clone)]
@@ -223,6 +222,7 @@ impl FileSource for TarSource {
 }
 
 /// Opens the archives of one partition, one after the other.
+#[derive(Clone)]
 struct TarOpener {
     options: Arc<ScanOptions>,
     selection: Selection,
@@ -234,11 +234,19 @@ struct TarOpener {
 
 impl FileOpener for TarOpener {
     fn open(&self, file: PartitionedFile) -> DataFusionResult<FileOpenFuture> {
-        let Some(Archive(target)) = file.extension::<Archive>() else {
+        let Some(bundle) = file.extension::<Bundle>() else {
             return datafusion::common::internal_err!("a file of a tar scan has no archive attached");
         };
+        let (opener, targets) = (self.clone(), bundle.clone().targets());
+        let batches = stream::iter(targets).map(move |target| opener.batches(target)).try_flatten();
+        Ok(Box::pin(async move { Ok(batches.boxed()) }))
+    }
+}
+
+impl TarOpener {
+    fn batches(&self, target: FetchTarget) -> DataFusionResult<BoxStream<'static, DataFusionResult<RecordBatch>>> {
         let options = Arc::clone(&self.options);
-        let scan = ArchiveScan::new(target.clone(), options, &self.selection, self.partition.clone())?;
+        let scan = ArchiveScan::new(target, options, &self.selection, self.partition.clone())?;
         let metered = Metered { scan, counts: Arc::clone(&self.counts), claims: self.claims.clone() };
         let batches = stream::try_unfold(metered, |mut metered| async move {
             let batch = metered.scan.next_batch().await?;
@@ -246,7 +254,7 @@ impl FileOpener for TarOpener {
             batch.iter().zip(&metered.claims).for_each(|(batch, claims)| claims.claim(batch));
             Ok::<_, DataFusionError>(batch.map(|batch| (batch, metered)))
         });
-        Ok(Box::pin(async move { Ok(batches.boxed()) }))
+        Ok(batches.boxed())
     }
 }
 

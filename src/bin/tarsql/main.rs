@@ -42,6 +42,9 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 /// How long what a failed or cancelled COPY has staged may take to go away.
 const CLEAN_UP_GRACE: Duration = Duration::from_secs(20);
 
+/// Threads that wait for the network, and take what it brings: so many keep up with 10 Gbit/s, encrypted.
+const IO_THREADS_MAX: usize = 4;
+
 /// How often the end of cancelled work is looked for.
 const SETTLE_STEP: Duration = Duration::from_millis(5);
 
@@ -71,21 +74,31 @@ fn run(args: &Args) -> Result<Ending, Failure> {
     }
     let mut console = Console::new(args);
     logger::install(args);
-    let runtime = runtime(args)?;
-    let result = mode(args, sources, &runtime, &mut console);
+    // Decoding keeps a thread busy for milliseconds at a time: what arrives meanwhile is taken by threads of its own.
+    let io = runtime("tarsql-io", args.threads().min(IO_THREADS_MAX))?;
+    let runtime = runtime("tarsql", args.threads())?;
+    let result = mode(args, sources, &runtime, io.handle(), &mut console);
     // Uploads of a cancelled COPY are aborted over the network, which may take longer than anything local.
     runtime.block_on(tarsql::settle(CLEAN_UP_GRACE));
     if result.is_err() {
         runtime.block_on(settle());
     }
     runtime.shutdown_timeout(SHUTDOWN_GRACE);
+    // Nobody is left to take what still comes.
+    io.shutdown_background();
     result
 }
 
-fn mode(args: &Args, sources: Vec<Source>, runtime: &Runtime, console: &mut Console) -> Result<Ending, Failure> {
+fn mode(
+    args: &Args,
+    sources: Vec<Source>,
+    runtime: &Runtime,
+    io: &Handle,
+    console: &mut Console,
+) -> Result<Ending, Failure> {
     let session = {
         let _entered = runtime.enter();
-        Session::new(args)?
+        Session::new(args, io)?
     };
     match &sources[..] {
         [] => return repl::run(&session, console, runtime),
@@ -129,10 +142,11 @@ fn read_sources(args: &Args) -> Result<Vec<Source>, Failure> {
     args.inputs.iter().map(args::Input::read).collect()
 }
 
-fn runtime(args: &Args) -> Result<Runtime, Failure> {
+fn runtime(name: &str, threads: usize) -> Result<Runtime, Failure> {
     Builder::new_multi_thread()
-        .worker_threads(args.threads())
+        .worker_threads(threads)
+        .thread_name(name)
         .enable_all()
         .build()
-        .map_err(|error| Failure::Usage(format!("can't start {} threads: {error}", args.threads())))
+        .map_err(|error| Failure::Usage(format!("can't start {threads} threads: {error}")))
 }

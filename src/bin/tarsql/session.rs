@@ -10,7 +10,8 @@ use datafusion::error::Result;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use tarsql::{StoreRegistry, TarsqlConfig};
+use tarsql::{IoRuntime, StoreRegistry, TarsqlConfig};
+use tokio::runtime::Handle;
 
 use crate::args::Args;
 use crate::failure::{Failure, describe};
@@ -29,14 +30,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(args: &Args) -> Result<Self, Failure> {
+    /// `io`: where requests for archives run.
+    pub(crate) fn new(args: &Args, io: &Handle) -> Result<Self, Failure> {
         let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.is_dir();
         if let Some(folder) = args.metrics.as_deref().and_then(Path::parent).filter(missing) {
             // Better now than after hours of work that can't be recorded.
             return Err(Failure::Usage(format!("--metrics: there is no folder '{}'", folder.display())));
         }
         let registry = Arc::new(StoreRegistry::default());
-        let ctx = context(args, &registry).map_err(|error| Failure::Usage(describe(&error)))?;
+        let ctx = context(args, io, &registry).map_err(|error| Failure::Usage(describe(&error)))?;
         Ok(Self {
             ctx,
             variables: args.variables.iter().cloned().collect(),
@@ -69,7 +71,7 @@ impl Session {
     }
 }
 
-fn context(args: &Args, registry: &Arc<StoreRegistry>) -> Result<SessionContext> {
+fn context(args: &Args, io: &Handle, registry: &Arc<StoreRegistry>) -> Result<SessionContext> {
     // `DATAFUSION_…` variables first, as datafusion-cli has them; flags win.
     let mut config = SessionConfig::from_env()?.with_information_schema(true).with_target_partitions(args.threads());
     if let Some(rows) = args.batch_size {
@@ -81,6 +83,7 @@ fn context(args: &Args, registry: &Arc<StoreRegistry>) -> Result<SessionContext>
     // It would gather batches by rows, not bytes, before it deals them out: gigabytes of content where a scan gives
     // megabytes. Scans are dealt to partitions already.
     let config = config.with_round_robin_repartition(false).with_extension(Arc::clone(registry));
+    let config = config.with_extension(Arc::new(IoRuntime::new(io.clone())));
     let ctx = SessionContext::new_with_config_rt(config, runtime_env(args, registry)?);
     tarsql::register(&ctx)?;
     tarsql::register_url_tables(&ctx)?;
