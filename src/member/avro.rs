@@ -1,9 +1,10 @@
 //! `format = 'avro'`: a row is a record of an Avro object container file.
 //!
 //! The container is ours ([`container`], [`codec`]): it comes in pieces, may be damaged anywhere, and claims lengths.
-//! Records are arrow-avro's, whose reader gets the records of whole blocks as a container of one block. Small blocks are
-//! joined, as a reader costs more to make than they to read; if that fails they are read one by one, so that what is in
-//! front of the damage comes out.
+//! Records with nothing but flat fields are ours, too ([`flat`]), as long as nothing is wrong with them. All others are
+//! arrow-avro's, whose reader gets the records of whole blocks as a container of one block. Small blocks are joined, as a
+//! reader costs more to make than they to read; if that fails they are read one by one, so that what is in front of the
+//! damage comes out.
 //!
 //! A block whose count and bytes disagree must not reach arrow-avro as it is: behind the last record its reader would look
 //! for the rest forever. It is told of more records than there can be instead, takes as many as the block has by its size
@@ -14,6 +15,8 @@
 mod codec;
 mod columns;
 mod container;
+mod cut;
+mod flat;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -34,9 +37,12 @@ use bytes::Bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::avro::columns::Columns;
 use crate::member::avro::container::{BLOCK_BYTES_MAX, BlockHead, Codec, Header};
-use crate::member::{RecordDecoder, RecordOptions, Records};
+use crate::member::avro::cut::BlockCutter;
+use crate::member::avro::flat::FlatRecords;
+use crate::member::{Before, Cutter, RecordDecoder, RecordOptions, Records};
 use crate::memory::Allowance;
 use crate::policy::OnInvalidUtf8;
+use crate::report::BadRows;
 
 /// Blocks are joined up to so many bytes.
 const JOINED_BYTES: usize = 1 << 20;
@@ -73,7 +79,7 @@ fn writer_schema(header: &mut Header) -> Result<SchemaRef> {
         Error::new(ErrorKind::Member, "the schema of the Avro container can't be read").caused_by(cause)
     };
     header.schema = schema::without_references(&header.schema).map_err(|cause| refused(cause.into()))?;
-    let container = container::header_bytes(header, Codec::Null);
+    let container = container::header_bytes(header);
     let reader = ReaderBuilder::new().build(container.as_slice()).map_err(|cause| refused(cause.into()))?;
     Ok(reader.schema())
 }
@@ -85,7 +91,8 @@ pub(crate) struct AvroDecoder {
     pending: Vec<u8>,
     /// How many bytes of the member are in front of them.
     offset: u64,
-    open: Option<Open>,
+    open: Option<Arc<Open>>,
+    blocks: Blocks,
     /// Records in front of the blocks that wait.
     records: i64,
     /// Records that only have to be counted: a block of twenty bytes may claim millions.
@@ -102,10 +109,11 @@ struct Open {
     header: Header,
     writer: SchemaRef,
     columns: Columns,
-    blocks: Blocks,
+    /// Reads the records, where all of their fields are flat.
+    flat: Option<FlatRecords>,
 }
 
-/// Blocks that wait to be decoded, decompressed (but snappy's) and one behind the other.
+/// Blocks that wait to be decoded, decompressed and one behind the other.
 #[derive(Default)]
 struct Blocks {
     bytes: Vec<u8>,
@@ -125,9 +133,8 @@ impl Blocks {
     }
 
     /// Enough for a batch.
-    fn suffice(&self, codec: Codec, batch_size: usize) -> bool {
-        // A block of snappy has a checksum, and so has to be alone.
-        codec == Codec::Snappy || self.bytes.len() >= JOINED_BYTES || self.records() >= batch_size
+    fn suffice(&self, batch_size: usize) -> bool {
+        self.bytes.len() >= JOINED_BYTES || self.records() >= batch_size
     }
 }
 
@@ -139,6 +146,7 @@ impl AvroDecoder {
             pending: Vec::new(),
             offset: 0,
             open: None,
+            blocks: Blocks::default(),
             records: 0,
             counting: 0,
             ready: VecDeque::new(),
@@ -154,7 +162,8 @@ impl AvroDecoder {
             let Some((mut header, bytes)) = Header::parse(&self.pending)? else { return Ok(()) };
             let writer = writer_schema(&mut header)?;
             let columns = Columns::new(&self.options, &writer)?;
-            self.open = Some(Open { header, writer, columns, blocks: Blocks::default() });
+            let flat = FlatRecords::new(&header.schema, &writer, &columns.needed);
+            self.open = Some(Arc::new(Open { header, writer, columns, flat }));
             done = bytes;
         }
         let result = loop {
@@ -175,7 +184,7 @@ impl AvroDecoder {
 
     /// Takes the block at `start` of `pending`; says how many bytes it has, 0 if it isn't complete.
     fn take_block(&mut self, start: usize) -> Result<usize> {
-        let Some(open) = &mut self.open else { return Ok(0) };
+        let Some(open) = &self.open else { return Ok(0) };
         let offset = self.offset + start as u64;
         let rest = &self.pending[start..];
         let Some(head) = BlockHead::parse(rest).map_err(|what| bad_block(offset, &what))? else { return Ok(0) };
@@ -185,7 +194,7 @@ impl AvroDecoder {
             return Err(bad_block(offset, "the sync marker behind it is not that of the header"));
         }
         let records = head.records;
-        let start = open.blocks.bytes.len();
+        let start = self.blocks.bytes.len();
         if open.columns.needed.is_empty() {
             // Counting takes no more than the count; only what is plainly impossible is refused.
             if open.header.codec == Codec::Null && records > head.bytes && !open.only_nulls() {
@@ -196,30 +205,28 @@ impl AvroDecoder {
                 open.header.codec,
                 block,
                 block_bytes_max(&self.options.allowance),
-                &mut open.blocks.bytes,
+                &mut self.blocks.bytes,
             )
             .map_err(|what| bad_block(offset, &what))?;
         }
-        let bytes = start..open.blocks.bytes.len();
-        open.blocks.blocks.push(Block { offset, records, bytes });
-        if open.blocks.suffice(open.header.codec, self.options.batch_size) {
+        let bytes = start..self.blocks.bytes.len();
+        self.blocks.blocks.push(Block { offset, records, bytes });
+        if self.blocks.suffice(self.options.batch_size) {
             self.decode_blocks()?;
         }
         Ok(head.block_bytes())
     }
 
     fn decode_blocks(&mut self) -> Result<()> {
-        let Some(open) = &mut self.open else { return Ok(()) };
-        let Blocks { mut bytes, blocks } = std::mem::take(&mut open.blocks);
+        let Some(open) = &self.open else { return Ok(()) };
+        let Blocks { mut bytes, blocks } = std::mem::take(&mut self.blocks);
         let records = blocks.iter().map(|block| block.records).sum();
         let result = match open.decode(&bytes, records) {
             Ok(batch) => self.emit(batch.as_ref(), records),
             Err(_) => self.decode_one_by_one(&bytes, &blocks),
         };
         bytes.clear();
-        if let Some(open) = &mut self.open {
-            open.blocks.bytes = bytes;
-        }
+        self.blocks.bytes = bytes;
         result
     }
 
@@ -332,12 +339,27 @@ impl RecordDecoder for AvroDecoder {
     fn bytes_wanted(&self, piece_bytes: usize) -> usize {
         let (held, room) = (self.pending.len() + piece_bytes, self.pending.capacity());
         let moved = if held > room { (2 * room).max(held) } else { 0 };
-        let blocks = self.open.as_ref().map_or(0, |open| open.blocks.bytes.capacity());
-        room + moved + DECODED_COPIES * (held + blocks)
+        room + moved + DECODED_COPIES * (held + self.blocks.bytes.capacity())
     }
 
     fn what_grows(&self) -> &'static str {
         "an Avro block of the member"
+    }
+
+    fn cutter(&self) -> Option<Box<dyn Cutter>> {
+        Some(Box::new(BlockCutter::new()))
+    }
+
+    fn fork(&self, before: Before, bad_rows: BadRows) -> Option<Box<dyn RecordDecoder>> {
+        let open = Some(Arc::clone(self.open.as_ref()?));
+        let fork = Self::new(RecordOptions { bad_rows, ..self.options.clone() });
+        Some(Box::new(Self { open, records: before.records, offset: before.bytes, ..fork }))
+    }
+
+    fn read_so_far(&self) -> Before {
+        let later: usize = self.later.iter().map(RecordBatch::num_rows).sum();
+        let waiting = i64::try_from(later + self.counting + self.blocks.records()).unwrap_or(i64::MAX);
+        Before { records: self.records + waiting, bytes: self.offset + self.pending.len() as u64 }
     }
 }
 
@@ -346,6 +368,9 @@ impl Open {
     fn decode(&self, bytes: &[u8], records: usize) -> Result<Option<RecordBatch>, ArrowError> {
         if self.columns.needed.is_empty() {
             return Ok(None);
+        }
+        if let Some(batch) = self.flat.as_ref().and_then(|flat| flat.decode(bytes, records)) {
+            return Ok(Some(batch));
         }
         self.decode_as(&self.header, bytes, records).map(Some)
     }
@@ -371,8 +396,7 @@ impl Open {
         if bytes.is_empty() || records == 0 {
             return self.decode_nothing(bytes, records);
         }
-        let codec = if header.codec == Codec::Snappy { Codec::Snappy } else { Codec::Null };
-        let prefix = container::prefix(header, codec, bytes.len());
+        let prefix = container::prefix(header, bytes.len());
         let source = || prefix.as_slice().chain(bytes).chain(header.sync.as_slice());
         let builder = || ReaderBuilder::new().with_batch_size(records);
         let all = needed.len() == self.writer.fields().len();

@@ -11,7 +11,8 @@ use bytes::Bytes;
 
 use crate::batch::{batch_bytes_max, block_bytes, held_bytes, internal};
 use crate::error::{Error, ErrorKind, Result};
-use crate::member::{RecordDecoder, RecordOptions, Records, utf8};
+use crate::member::{Before, Cutter, RecordDecoder, RecordOptions, Records, utf8};
+use crate::report::BadRows;
 
 /// A line is held whole; one that is longer than this is refused.
 const LINE_BYTES_MAX: usize = 256 << 20;
@@ -27,8 +28,10 @@ pub(crate) struct LinesDecoder {
     batch_bytes_max: usize,
     bytes: usize,
     rows: usize,
-    /// Lines given out in batches so far.
+    /// Lines given out in batches so far, and those in front of the stretch.
     emitted: i64,
+    /// Bytes taken so far, and those in front of the stretch.
+    taken: u64,
     ready: VecDeque<Records>,
 }
 
@@ -49,6 +52,7 @@ impl LinesDecoder {
             bytes: 0,
             rows: 0,
             emitted: 0,
+            taken: 0,
             ready: VecDeque::new(),
         })
     }
@@ -87,6 +91,7 @@ impl LinesDecoder {
 
 impl RecordDecoder for LinesDecoder {
     fn decode(&mut self, piece: Bytes) -> Result<()> {
+        self.taken += piece.len() as u64;
         let mut rest = piece.as_ref();
         while let Some(end) = memchr::memchr(b'\n', rest) {
             if self.partial.is_empty() {
@@ -135,5 +140,80 @@ impl RecordDecoder for LinesDecoder {
 
     fn what_grows(&self) -> &'static str {
         "a line of the member"
+    }
+
+    fn cutter(&self) -> Option<Box<dyn Cutter>> {
+        Some(Box::new(LineCutter))
+    }
+
+    fn fork(&self, before: Before, bad_rows: BadRows) -> Option<Box<dyn RecordDecoder>> {
+        let fork = Self::new(RecordOptions { bad_rows, ..self.options.clone() }).ok()?;
+        Some(Box::new(Self { emitted: before.records, taken: before.bytes, ..fork }))
+    }
+
+    fn read_so_far(&self) -> Before {
+        Before { records: self.emitted + i64::try_from(self.rows).unwrap_or(i64::MAX), bytes: self.taken }
+    }
+}
+
+/// Cuts behind every `\n`.
+struct LineCutter;
+
+impl Cutter for LineCutter {
+    fn cut(&mut self, piece: &[u8]) -> Option<usize> {
+        memchr::memrchr(b'\n', piece).map(|end| end + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+    use crate::member::MissingColumn;
+    use crate::member::tests::{End, check_cuts, in_one_go};
+    use crate::memory::Allowance;
+    use crate::policy::{OnBadRow, OnInvalidUtf8};
+
+    fn decoder(batch_size: usize, on_invalid_utf8: OnInvalidUtf8, bad_rows: BadRows) -> Box<dyn RecordDecoder> {
+        let options = RecordOptions {
+            schema: Arc::new(Schema::new(vec![Field::new("line", DataType::Utf8View, true)])),
+            projection: vec![0],
+            missing_column: MissingColumn::Fail,
+            batch_size,
+            on_bad_row: OnBadRow::Fail,
+            on_invalid_utf8,
+            bad_rows,
+            allowance: Allowance::unlimited(),
+        };
+        Box::new(LinesDecoder::new(options).unwrap())
+    }
+
+    #[test]
+    fn lines_are_the_same_in_one_go_and_cut_anywhere() {
+        let contents: [&[u8]; 6] = [
+            b"",
+            b"\n",
+            b"a\r\nbb\n\n\r\na line of more than twelve bytes\nthe last one has no end",
+            b"a line of more than twelve bytes\r",
+            b"caf\xe9 au lait, encore\nx\n\xff\n",
+            b"one\ntwo\nthree\nfour\nfive\nsix\n",
+        ];
+        for content in contents {
+            for on_invalid_utf8 in [OnInvalidUtf8::Fail, OnInvalidUtf8::Replace, OnInvalidUtf8::Null] {
+                for batch_size in [1, 2, 1024] {
+                    let cuts = check_cuts(&|bad_rows| decoder(batch_size, on_invalid_utf8, bad_rows), content);
+                    assert_eq!(cuts, content.iter().filter(|&&byte| byte == b'\n').count());
+                }
+            }
+        }
+        let outcome =
+            |content: &[u8]| in_one_go(&|bad_rows| decoder(2, OnInvalidUtf8::Fail, bad_rows), content, End::Whole);
+        assert_eq!(
+            outcome(contents[2]).rows,
+            ["1: a", "2: bb", "3: ", "4: ", "5: a line of more than twelve bytes", "6: the last one has no end"]
+        );
+        let error = outcome(contents[4]).error.unwrap();
+        assert!(error.starts_with("line 1: byte 3 is not UTF-8 (0xe9)"), "{error}");
     }
 }

@@ -7,6 +7,8 @@ pub(crate) mod csv;
 pub(crate) mod json;
 pub(crate) mod lines;
 pub(crate) mod rows;
+#[cfg(test)]
+pub(crate) mod tests;
 pub(crate) mod unite;
 pub(crate) mod utf8;
 

@@ -9,7 +9,7 @@ use crate::member::avro::container::{BLOCK_BYTES_MAX, Codec};
 /// What an xz stream may take as its dictionary; `xz -9` wants 64 MiB.
 const XZ_MEMORY_MAX: u64 = 256 << 20;
 
-/// Bytes that snappy can at most make of one.
+/// Bytes that snappy can at most make of one: a copy of 64 bytes takes three.
 const SNAPPY_RATIO_MAX: usize = 32;
 
 /// Appends the records of a block to `out`.
@@ -19,10 +19,11 @@ const SNAPPY_RATIO_MAX: usize = 32;
 pub(super) fn decompress(codec: Codec, block: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Result<(), String> {
     let before = out.len();
     let read = match codec {
-        Codec::Null | Codec::Snappy => {
+        Codec::Null => {
             out.extend_from_slice(block);
             Ok(0)
         }
+        Codec::Snappy => return snappy(block, bytes_max, out),
         Codec::Deflate => read(flate2::read::DeflateDecoder::new(block), bytes_max, out),
         Codec::Zstandard => zstd::Decoder::new(block).and_then(|reader| read(reader, bytes_max, out)),
         Codec::Bzip2 => read(bzip2::read::BzDecoder::new(block), bytes_max, out),
@@ -32,15 +33,7 @@ pub(super) fn decompress(codec: Codec, block: &[u8], bytes_max: usize, out: &mut
     };
     let result = match read {
         Err(error) => Err(format!("it does not decompress: {error}")),
-        Ok(_) if out.len() - before > BLOCK_BYTES_MAX => {
-            Err(format!("it has more than {BLOCK_BYTES_MAX} bytes decompressed"))
-        }
-        Ok(_) if out.len() - before > bytes_max => Err(format!(
-            "it has more than the {bytes_max} bytes decompressed that a block may take of the memory limit: raise \
-             --memory-limit (embedded: the session's memory pool)"
-        )),
-        Ok(_) if codec == Codec::Snappy => check_snappy(block),
-        Ok(_) => Ok(()),
+        Ok(_) => check_length(out.len() - before, bytes_max),
     };
     if result.is_err() {
         out.truncate(before);
@@ -48,22 +41,48 @@ pub(super) fn decompress(codec: Codec, block: &[u8], bytes_max: usize, out: &mut
     result
 }
 
+fn check_length(length: usize, bytes_max: usize) -> Result<(), String> {
+    if length > BLOCK_BYTES_MAX {
+        return Err(format!("it has more than {BLOCK_BYTES_MAX} bytes decompressed"));
+    }
+    if length > bytes_max {
+        return Err(format!(
+            "it has more than the {bytes_max} bytes decompressed that a block may take of the memory limit: raise \
+             --memory-limit (embedded: the session's memory pool)"
+        ));
+    }
+    Ok(())
+}
+
 fn read(reader: impl Read, bytes_max: usize, out: &mut Vec<u8>) -> io::Result<usize> {
     reader.take(bytes_max as u64 + 1).read_to_end(out)
 }
 
-/// arrow-avro decompresses snappy, which believes the length in front of a block, and takes for granted that there is a
-/// checksum of four bytes behind it.
-fn check_snappy(block: &[u8]) -> Result<(), String> {
-    let body = block.len().checked_sub(4).map(|length| &block[..length]).filter(|body| !body.is_empty());
-    let body = body.ok_or_else(|| format!("{} bytes are no block of snappy", block.len()))?;
-    let mut length = 0_u64;
-    for (place, &byte) in body.iter().take(5).enumerate() {
-        length |= u64::from(byte & 0x7f) << (7 * place);
-        if byte < 0x80 {
-            break;
-        }
+/// Snappy says in front how much it unfolds to, and Avro adds a checksum behind.
+fn snappy(block: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Result<(), String> {
+    let damaged = |error: snap::Error| format!("it does not decompress: {error}");
+    let Some((body, checksum)) = block.split_last_chunk::<4>() else {
+        return Err(format!("{} bytes are no block of snappy", block.len()));
+    };
+    let length = snap::raw::decompress_len(body).map_err(damaged)?;
+    let possible = body.len() * SNAPPY_RATIO_MAX;
+    if length > possible {
+        return Err(format!("it claims {length} bytes decompressed, {possible} are possible"));
     }
-    let max = (body.len() * SNAPPY_RATIO_MAX).min(BLOCK_BYTES_MAX) as u64;
-    if length <= max { Ok(()) } else { Err(format!("it claims {length} bytes decompressed, {max} are possible")) }
+    check_length(length, bytes_max)?;
+    let before = out.len();
+    out.resize(before + length, 0);
+    let result = snap::raw::Decoder::new().decompress(body, &mut out[before..]).map_err(damaged);
+    let mut crc = flate2::Crc::new();
+    crc.update(&out[before..]);
+    let result = match (result, u32::from_be_bytes(*checksum)) {
+        (Ok(_), stored) if stored != crc.sum() => {
+            Err(format!("its checksum does not match (stored {stored}, computed {})", crc.sum()))
+        }
+        (result, _) => result.map(|_| ()),
+    };
+    if result.is_err() {
+        out.truncate(before);
+    }
+    result
 }

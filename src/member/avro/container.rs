@@ -98,20 +98,19 @@ impl BlockHead {
 
 /// A container of one block, in two parts: its bytes are those of `prefix`, then the records, then `sync`. The count of
 /// records in it is as large as can be; the reader is to be told how many to take.
-pub(super) fn prefix(header: &Header, codec: Codec, records_bytes: usize) -> Vec<u8> {
-    let mut out = header_bytes(header, codec);
+pub(super) fn prefix(header: &Header, records_bytes: usize) -> Vec<u8> {
+    let mut out = header_bytes(header);
     push_long(&mut out, i64::MAX);
     push_long(&mut out, i64::try_from(records_bytes).unwrap_or(i64::MAX));
     out
 }
 
-/// The header of a container with the schema of `header`, alone a container without records.
-pub(super) fn header_bytes(header: &Header, codec: Codec) -> Vec<u8> {
+/// The header of a container with the schema of `header` whose blocks are not compressed, alone one without records.
+pub(super) fn header_bytes(header: &Header) -> Vec<u8> {
     let mut out = Vec::with_capacity(header.schema.len() + 128);
     out.extend_from_slice(MAGIC);
     push_long(&mut out, 2);
-    let codec = if codec == Codec::Snappy { "snappy" } else { "null" };
-    for text in ["avro.codec", codec, "avro.schema", &header.schema] {
+    for text in ["avro.codec", "null", "avro.schema", &header.schema] {
         push_long(&mut out, i64::try_from(text.len()).unwrap_or(i64::MAX));
         out.extend_from_slice(text.as_bytes());
     }
@@ -246,8 +245,8 @@ mod tests {
 
     #[test]
     fn headers_and_what_is_none() {
-        let header = Header { schema: "\"null\"".to_owned(), codec: Codec::Snappy, sync: [7; 16] };
-        let bytes = header_bytes(&header, Codec::Snappy);
+        let header = Header { schema: "\"null\"".to_owned(), codec: Codec::Null, sync: [7; 16] };
+        let bytes = header_bytes(&header);
         for cut in 0..bytes.len() {
             assert_eq!(Header::parse(&bytes[..cut]).unwrap(), None, "{cut}");
         }

@@ -2,13 +2,13 @@
 
 use arrow::array::{Int32Array, Int64Array as Longs, StringArray};
 use arrow::datatypes::Field;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow_avro::compression::CompressionCodec;
 use arrow_avro::writer::WriterBuilder;
 use arrow_avro::writer::format::AvroOcfFormat;
 
 use super::*;
 use crate::member::MissingColumn;
+use crate::member::tests::{check_cuts, shown};
 use crate::policy::OnBadRow;
 use crate::stats::Stats;
 
@@ -53,7 +53,7 @@ const ROWS: [&str; 6] = [
 fn handmade(data_type: &str, blocks: &[HandmadeBlock<'_>]) -> Vec<u8> {
     let schema = format!(r#"{{"type":"record","name":"r","fields":[{{"name":"a","type":{data_type}}}]}}"#);
     let header = Header { schema, codec: Codec::Null, sync: *b"0123456789abcdef" };
-    let mut out = container::header_bytes(&header, Codec::Null);
+    let mut out = container::header_bytes(&header);
     for (records, bytes) in blocks {
         container::push_long(&mut out, *records);
         container::push_long(&mut out, i64::try_from(bytes.len()).unwrap());
@@ -108,7 +108,7 @@ impl Case {
         Self { projection: projection.to_vec(), ..self.clone() }
     }
 
-    fn decoder(&self, batch_size: usize, stats: &Arc<Stats>) -> AvroDecoder {
+    fn decoder(&self, batch_size: usize, bad_rows: BadRows) -> AvroDecoder {
         AvroDecoder::new(RecordOptions {
             schema: Arc::clone(&self.schema),
             projection: self.projection.clone(),
@@ -116,7 +116,7 @@ impl Case {
             batch_size,
             on_bad_row: self.on_bad_row,
             on_invalid_utf8: self.on_invalid_utf8,
-            bad_rows: crate::report::BadRows::counted(Arc::clone(stats)),
+            bad_rows,
             allowance: Allowance::unlimited(),
         })
     }
@@ -124,7 +124,7 @@ impl Case {
     /// Rows as `number: value, value`, then how many were bad, or the error.
     fn rows(&self, content: &[u8], piece_size: usize, batch_size: usize) -> Vec<String> {
         let stats = Arc::new(Stats::default());
-        let mut decoder = self.decoder(batch_size, &stats);
+        let mut decoder = self.decoder(batch_size, BadRows::counted(Arc::clone(&stats)));
         let expected = Arc::new(self.schema.project(&self.projection).unwrap());
         let mut rows = Vec::new();
         let mut drain = |decoder: &mut AvroDecoder| {
@@ -132,7 +132,7 @@ impl Case {
                 assert!((1..=batch_size).contains(&records.batch.num_rows()));
                 assert_eq!(records.batch.num_rows(), records.row_numbers.len());
                 assert_eq!(records.batch.schema(), expected);
-                rows.extend(shown(&records));
+                rows.extend(shown(&records, 0));
             }
         };
         let mut result = Ok(());
@@ -150,7 +150,16 @@ impl Case {
         rows
     }
 
+    /// Checks that it is the same cut anywhere, too; says how many cuts there are.
+    fn check_cuts(&self, content: &[u8], batch_size: usize) -> usize {
+        let make = |bad_rows| Box::new(self.decoder(batch_size, bad_rows)) as Box<dyn RecordDecoder>;
+        check_cuts(&make, content)
+    }
+
     fn check(&self, content: &[u8], expected: &[&str]) {
+        for batch_size in [2, 1024] {
+            self.check_cuts(content, batch_size);
+        }
         for piece_size in PIECES {
             for batch_size in [1, 2, 3, 1024] {
                 let rows = self.rows(content, piece_size, batch_size);
@@ -158,17 +167,6 @@ impl Case {
             }
         }
     }
-}
-
-fn shown(records: &Records) -> Vec<String> {
-    let options = FormatOptions::new().with_null("NULL");
-    let columns = records.batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap());
-    let columns: Vec<_> = columns.collect();
-    let row = |row: usize| {
-        let values: Vec<_> = columns.iter().map(|column| column.value(row).to_string()).collect();
-        format!("{}: {}", records.row_numbers.value(row), values.join(", "))
-    };
-    (0..records.batch.num_rows()).map(row).collect()
 }
 
 #[test]
@@ -182,6 +180,18 @@ fn every_codec() {
         Case::of(schema.clone()).check(&content, &ROWS);
         let counted = ["1: ", "2: ", "3: ", "4: ", "5: ", "6: "];
         Case::of(schema).project(&[]).check(&content, &counted);
+    }
+}
+
+#[test]
+fn containers_are_cut_behind_the_header_and_every_block() {
+    for codec in codecs() {
+        let content = container(codec);
+        let case = Case::inferred(&content);
+        assert_eq!(case.check_cuts(&content, 2), 4);
+        assert_eq!(case.check_cuts(&content[..content.len() - 1], 2), 3);
+        assert_eq!(case.check_cuts(&content[1..], 2), 0);
+        assert_eq!(case.project(&[]).check_cuts(&content, 2), 4);
     }
 }
 
@@ -246,6 +256,7 @@ fn damage_never_panics_and_keeps_the_blocks_in_front() {
                     blocks => [0, 3, 4, 6][blocks - 1],
                 };
                 assert_eq!(rows[..whole], ROWS[..whole], "{codec:?} damaged at {at}");
+                case.check_cuts(&damaged, 1024);
                 if ends.iter().any(|&end| (end - 16..end).contains(&at)) {
                     let start = ends[ends.iter().filter(|&&end| end <= at).count() - 1];
                     let error = "the sync marker behind it is not that of the header";
@@ -278,6 +289,7 @@ fn counts_and_bytes_that_disagree() {
         for piece_size in PIECES {
             for batch_size in [1, 1024] {
                 let rows = case.rows(&content, piece_size, batch_size);
+                case.check_cuts(&content, batch_size);
                 let same = rows.iter().zip(expected).all(|(row, expected)| row.ends_with(expected));
                 assert!(rows.len() == expected.len() && same, "{rows:?} instead of {expected:?}");
             }
@@ -301,7 +313,7 @@ fn a_container_without_any_of_the_columns_has_nulls() {
 #[test]
 fn a_count_of_millions_takes_no_memory() {
     let content = handmade(r#""null""#, &[(1 << 24, &[]), (1 << 24, &[]), (1 << 24, &[])]);
-    let mut decoder = Case::new([("a", DataType::Int64)]).project(&[]).decoder(8192, &Arc::default());
+    let mut decoder = Case::new([("a", DataType::Int64)]).project(&[]).decoder(8192, BadRows::default());
     decoder.decode(content.into()).unwrap();
     decoder.finish().unwrap();
     assert!(decoder.ready.is_empty());
@@ -332,7 +344,7 @@ fn headers_that_can_not_be_read() {
     let recursive = r#"{"type":"record","name":"R","fields":[{"name":"next","type":["null","R"]}]}"#;
     for schema in ["{", "5", "\"unknown\"", "\"long\"", r#"{"type":"record"}"#, recursive] {
         let header = Header { schema: schema.to_owned(), codec: Codec::Null, sync: [0; 16] };
-        let error = infer(&container::header_bytes(&header, Codec::Null)).unwrap_err().to_string();
+        let error = infer(&container::header_bytes(&header)).unwrap_err().to_string();
         assert!(error.starts_with("the schema of the Avro container can't be read: "), "{error}");
     }
     let rows = Case::new([("other", DataType::Int64)]).rows(&content, 64, 1024);

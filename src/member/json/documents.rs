@@ -85,6 +85,31 @@ impl Splitter {
         }
     }
 
+    /// One that begins behind a cut: at a line of its own, where every line is a document.
+    pub(super) fn behind_cut() -> Self {
+        Self { layout: Layout::Lines, mark: BYTE_ORDER_MARK.len(), ..Self::new() }
+    }
+
+    /// Whether every line is a document from here on, whatever comes: it stays so.
+    pub(super) fn is_in_lines(&self) -> bool {
+        self.layout == Layout::Lines
+    }
+
+    /// Whether nothing was split yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.mark == 0 && self.last == b'\n' && matches!(self.phase, Phase::Between)
+    }
+
+    /// Whether the next byte begins a line, which is a document, with nothing open.
+    pub(super) fn is_at_line(&self) -> bool {
+        self.is_in_lines() && self.last == b'\n' && matches!(self.phase, Phase::Between)
+    }
+
+    /// Whether documents span lines, or stand in a list.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.layout == Layout::Free || self.place != Place::Top
+    }
+
     /// Goes on with `piece` up to the next event, and appends the bytes of the document to `out`. Says how many bytes are
     /// done with. Behind a flaw, what `out` has of the document is to be thrown away.
     pub(super) fn split(&mut self, piece: &[u8], out: &mut Vec<u8>) -> (usize, Event) {

@@ -56,14 +56,25 @@ impl Rows {
     pub(super) fn new(options: &RecordOptions) -> Result<Self> {
         let schema = Arc::new(options.schema.project(&options.projection).map_err(internal)?);
         let decoded = Arc::new(Schema::new(schema.fields().iter().map(integers::as_text).collect::<Vec<_>>()));
-        for field in decoded.fields() {
+        Ok(Self { options: options.clone(), schema, decoded, decoder: None, nested_as_text: false })
+    }
+
+    /// # Errors
+    /// A column whose type can't be read from JSON.
+    pub(super) fn check_types(&self) -> Result<()> {
+        for field in self.decoded.fields() {
             let unknown = |cause: ArrowError| {
                 let what = format!("column '{}' of type {} can't be read from JSON", field.name(), field.data_type());
                 Error::new(ErrorKind::Schema, what).caused_by(cause)
             };
             column_decoder(field, Misfit::Refused).map_err(unknown)?;
         }
-        Ok(Self { options: options.clone(), schema, decoded, decoder: None, nested_as_text: false })
+        Ok(())
+    }
+
+    /// The projected columns.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     /// Appends all of `documents`, less those that the policies leave out, to `ready` as one batch.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::*;
+use crate::member::tests::{Dice, End, check_cuts, in_one_go, shown};
 use crate::policy::OnInvalidUtf8;
 use crate::stats::Stats;
 
@@ -37,19 +37,23 @@ impl Case {
         Self { on_invalid_utf8, ..self.clone() }
     }
 
-    /// Rows as `number: value, value`, then how many were bad, or the error.
-    fn rows(&self, content: &[u8], piece_size: usize, batch_size: usize) -> Vec<String> {
-        let stats = Arc::new(Stats::default());
-        let options = RecordOptions {
+    fn options(&self, batch_size: usize, bad_rows: BadRows) -> RecordOptions {
+        RecordOptions {
             missing_column: crate::member::MissingColumn::Fail,
             schema: Arc::new(Schema::new(self.fields.clone())),
             projection: self.projection.clone(),
             batch_size,
             on_bad_row: self.on_bad_row,
             on_invalid_utf8: self.on_invalid_utf8,
-            bad_rows: crate::report::BadRows::counted(Arc::clone(&stats)),
+            bad_rows,
             allowance: crate::memory::Allowance::unlimited(),
-        };
+        }
+    }
+
+    /// Rows as `number: value, value`, then how many were bad, or the error.
+    fn rows(&self, content: &[u8], piece_size: usize, batch_size: usize) -> Vec<String> {
+        let stats = Arc::new(Stats::default());
+        let options = self.options(batch_size, BadRows::counted(Arc::clone(&stats)));
         let expected = Arc::new(options.schema.project(&options.projection).unwrap());
         let mut decoder = JsonDecoder::new(options).unwrap();
         let mut rows = Vec::new();
@@ -58,7 +62,7 @@ impl Case {
                 assert!((1..=batch_size).contains(&records.batch.num_rows()));
                 assert_eq!(records.batch.num_rows(), records.row_numbers.len());
                 assert_eq!(records.batch.schema(), expected);
-                rows.extend(shown(&records));
+                rows.extend(shown(&records, 0));
             }
         };
         let mut result = Ok(());
@@ -76,8 +80,20 @@ impl Case {
         rows
     }
 
+    /// Checks that it is the same cut anywhere, too; says how many cuts there are.
+    fn check_cuts(&self, content: &[u8], batch_size: usize) -> usize {
+        let make = |bad_rows| {
+            let decoder = JsonDecoder::new(self.options(batch_size, bad_rows)).unwrap();
+            Box::new(decoder) as Box<dyn RecordDecoder>
+        };
+        check_cuts(&make, content)
+    }
+
     fn check(&self, content: impl AsRef<[u8]>, expected: &[&str]) {
         let content = content.as_ref();
+        for batch_size in [2, 1024] {
+            self.check_cuts(content, batch_size);
+        }
         for piece_size in [1, 2, 3, 5, 7, 11, 64, usize::MAX] {
             for batch_size in [1, 2, 3, 1024] {
                 let rows = self.rows(content, piece_size, batch_size);
@@ -86,17 +102,6 @@ impl Case {
             }
         }
     }
-}
-
-fn shown(records: &Records) -> Vec<String> {
-    let options = FormatOptions::new().with_null("NULL");
-    let columns = records.batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap());
-    let columns: Vec<_> = columns.collect();
-    let row = |row: usize| {
-        let values: Vec<_> = columns.iter().map(|column| column.value(row).to_string()).collect();
-        format!("{}: {}", records.row_numbers.value(row), values.join(", "))
-    };
-    (0..records.batch.num_rows()).map(row).collect()
 }
 
 fn list(element: DataType) -> DataType {
@@ -238,8 +243,196 @@ fn damage_is_the_same_in_pieces_of_every_size() {
                     let rows = case.rows(&damaged, piece_size, batch_size);
                     assert_eq!(rows, whole, "{:?}", String::from_utf8_lossy(&damaged));
                 }
+                case.check_cuts(&damaged, 2);
             }
         }
+    }
+}
+
+#[test]
+fn only_lines_are_cut() {
+    let case = Case::new([("a", DataType::Int64)]).on_bad_row(OnBadRow::Skip);
+    let cases = [
+        ("{\"a\":1}\n{\"a\":2}\n{\"a\":3}", 2),
+        ("\u{feff}\n{\"a\":1}\n{\"a\"\n{\"a\":3}\n", 3),
+        ("{}\n{}\n{\"a\":\"x\"}\n[1,\n{}\n", 3),
+        ("xyz\n{\"a\":2}\n\n", 2),
+        ("[{\"a\":1},\n{\"a\":2}]\n", 0),
+        ("{\n\"a\":1\n}\n{\n\"a\":2\n}\n", 0),
+        ("{\"a\":1}", 0),
+    ];
+    for (content, cuts) in cases {
+        assert_eq!(case.check_cuts(content.as_bytes(), 1024), cuts, "{content}");
+    }
+}
+
+/// Values, and what is none; `#` is another of them.
+const VALUES: [&str; 48] = [
+    "1",
+    "-7",
+    "0",
+    "-0",
+    "00",
+    "1.5",
+    "13.675",
+    "-0.001",
+    "1e3",
+    "1E-2",
+    "2.5e+3",
+    "1.",
+    ".5",
+    "1e",
+    "1e400",
+    "-1e-400",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "123456789012345678901234567890",
+    "7.0",
+    "0.1234567890123456789",
+    "9007199254740993",
+    "1.7976931348623157e308",
+    "true",
+    "false",
+    "null",
+    "tru",
+    "nul",
+    "\"\"",
+    "\"x\"",
+    "\"longer than twelve bytes\"",
+    "\"7\"",
+    "\"1.50\"",
+    "\"true\"",
+    "\"\\u00e9\\n\\\"\\/\"",
+    "\"\\ud83d\\ude00\"",
+    "\"\\ud83d\"",
+    "\"\\x\"",
+    "\"\u{e9}\u{1f600}\"",
+    "\"tab\there\"",
+    "[]",
+    "[#]",
+    "[#,#]",
+    "[#, null ,#]",
+    "{}",
+    "{\"n\":#,\"t\":#}",
+    "{\"m\":{\"k\":[#]},\"n\":#}",
+];
+
+fn value(dice: &mut Dice, levels: u32) -> String {
+    let value = VALUES[dice.next(VALUES.len())];
+    let parts: Vec<_> = value.split('#').collect();
+    let mut out = parts[0].to_owned();
+    for part in &parts[1..] {
+        out += &if levels == 0 { "3".to_owned() } else { self::value(dice, levels - 1) };
+        out += part;
+    }
+    out
+}
+
+/// A line that is a document as a rule, with the members that the columns want as a rule.
+fn line(dice: &mut Dice) -> String {
+    let fitting = [
+        ("i", "1"),
+        ("f", "2.5"),
+        ("s", "\"text\""),
+        ("b", "true"),
+        ("l", "[1,2]"),
+        ("o", "{\"n\":1,\"t\":\"u\"}"),
+        ("x", "{\"y\":[1,\"}\"]}"),
+        ("i\\u0000", "1"),
+        ("", "null"),
+        ("i", "2"),
+    ];
+    let space = |dice: &mut Dice| ["", "", "", " ", "\t", "\r"][dice.next(6)];
+    let mut members = Vec::new();
+    for (key, value) in fitting {
+        let value = match dice.next(12) {
+            0..3 => continue,
+            3 => self::value(dice, 2),
+            _ => value.to_owned(),
+        };
+        members.push(format!("{}\"{key}\"{}:{}{value}", space(dice), space(dice), space(dice)));
+    }
+    // The last one is a key that comes twice: seldom.
+    if dice.next(8) > 0 {
+        members.pop();
+    }
+    format!("{}{{{}{}}}{}", space(dice), members.join(","), space(dice), space(dice))
+}
+
+fn lines(dice: &mut Dice) -> Vec<u8> {
+    let mut content = Vec::new();
+    for _ in 0..dice.next(12) {
+        let mut line = match dice.next(20) {
+            0 => [" ", "", "{}", "[1]", "5", "{}{}", "xyz", "\u{feff}"][dice.next(8)].to_owned(),
+            _ => self::line(dice),
+        }
+        .into_bytes();
+        if dice.next(30) == 0 && !line.is_empty() {
+            let at = dice.next(line.len());
+            line[at] = b"{}[],:\"\\ \n0x\xff\t"[dice.next(14)];
+        }
+        content.append(&mut line);
+        content.push(b'\n');
+    }
+    if dice.next(2) == 0 {
+        content.pop();
+    }
+    content
+}
+
+/// What the columns take, and what they leave to the other way, is what that way makes of all.
+#[test]
+fn both_ways_give_the_same_rows() {
+    let inner = vec![Field::new("n", DataType::Int64, true), Field::new("t", DataType::Utf8View, true)];
+    let all = Case::new([
+        ("i", DataType::Int64),
+        ("f", DataType::Float64),
+        ("s", DataType::Utf8View),
+        ("b", DataType::Boolean),
+        ("l", list(DataType::Int64)),
+        ("o", DataType::Struct(inner.into())),
+        ("none", list(list(DataType::Utf8View))),
+    ]);
+    let mut dice = Dice(7);
+    for round in 0..1500 {
+        let content = lines(&mut dice);
+        let on_bad_row = [OnBadRow::Fail, OnBadRow::Skip, OnBadRow::Null][round % 3];
+        let on_invalid_utf8 = [OnInvalidUtf8::Fail, OnInvalidUtf8::Replace, OnInvalidUtf8::Null][round / 3 % 3];
+        let projection = [vec![0, 1, 2, 3, 4, 5, 6], vec![2, 0], vec![], vec![5]][round / 9 % 4].clone();
+        let case = Case { projection, ..all.on_bad_row(on_bad_row).on_invalid_utf8(on_invalid_utf8) };
+        for end in [End::Whole, End::Damaged] {
+            let outcome = |columns: bool, batch_size| {
+                let make = |bad_rows| {
+                    let mut decoder = JsonDecoder::new(case.options(batch_size, bad_rows)).unwrap();
+                    assert!(decoder.columns.is_some());
+                    decoder.columns = decoder.columns.filter(|_| columns);
+                    Box::new(decoder) as Box<dyn RecordDecoder>
+                };
+                in_one_go(&make, &content, end)
+            };
+            let expected = outcome(false, 1024);
+            for batch_size in [1, 3, 1024] {
+                let shown = String::from_utf8_lossy(&content);
+                assert_eq!(outcome(true, batch_size), expected, "{shown}\n{end:?}, batches of {batch_size}");
+            }
+        }
+        case.check_cuts(&content, 3);
+    }
+}
+
+#[test]
+fn common_lines_go_into_columns() {
+    let case = Case::new([("a", DataType::Int64), ("b", DataType::Utf8View)]);
+    let content = b"{\"a\":1,\"b\":\"\\u00e9\"}\n\n{\"x\":[{}], \"a\":null}\r\n{}\n";
+    for piece_size in [1, 5, 1000] {
+        let mut decoder = JsonDecoder::new(case.options(1024, BadRows::default())).unwrap();
+        content.chunks(piece_size).for_each(|piece| decoder.decode(Bytes::copy_from_slice(piece)).unwrap());
+        assert_eq!(decoder.columns.as_ref().map(Columns::rows), Some(3));
+        decoder.decode(Bytes::from("{\"a\":\"7\"}\n{\"a\":8}\n")).unwrap();
+        // The line that they refuse is collected, as are those behind it.
+        assert_eq!((decoder.columns.as_ref().map(Columns::rows), decoder.documents.len()), (Some(0), 2));
+        decoder.finish().unwrap();
     }
 }
 
@@ -260,7 +453,7 @@ fn a_type_that_json_has_not_is_refused() {
         batch_size: 1,
         on_bad_row: OnBadRow::Skip,
         on_invalid_utf8: OnInvalidUtf8::Fail,
-        bad_rows: crate::report::BadRows::default(),
+        bad_rows: BadRows::default(),
         allowance: crate::memory::Allowance::unlimited(),
     };
     let error = JsonDecoder::new(options).err().unwrap();

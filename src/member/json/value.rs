@@ -269,21 +269,27 @@ impl Number {
 
 /// The length of the run in front that holds neither a quote, a backslash nor a control character; eight bytes at once,
 /// as strings are most of the text.
-fn plain_run(bytes: &[u8]) -> usize {
-    let (words, _) = bytes.as_chunks::<8>();
-    let whole = 8 * words.iter().take_while(|word| !has_special(u64::from_le_bytes(**word))).count();
-    let rest = &bytes[whole..];
-    whole + rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)).unwrap_or(rest.len())
+pub(super) fn plain_run(bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (place, word) in words.iter().enumerate() {
+        let special = special_bits(u64::from_le_bytes(*word));
+        if special != 0 {
+            return 8 * place + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let in_rest = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20));
+    8 * words.len() + in_rest.unwrap_or(rest.len())
 }
 
-fn has_special(word: u64) -> bool {
+/// The high bit of each byte that is special, up to the first; those above it mean nothing.
+fn special_bits(word: u64) -> u64 {
     const LOW: u64 = u64::MAX / 255;
     const HIGH: u64 = LOW << 7;
     // A byte below n borrows from its high bit when n is taken off; bytes that had the bit set are masked out.
     let below = |word: u64, n: u64| word.wrapping_sub(LOW * n) & !word & HIGH;
     let quote = below(word ^ (LOW * u64::from(b'"')), 1);
     let backslash = below(word ^ (LOW * u64::from(b'\\')), 1);
-    (below(word, 0x20) | quote | backslash) != 0
+    below(word, 0x20) | quote | backslash
 }
 
 #[cfg(test)]
