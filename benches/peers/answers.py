@@ -2,8 +2,11 @@
 import math
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+import opensky
 
 SUM_TOLERANCE = 1e-9
 
@@ -15,12 +18,17 @@ def parquet_files(out):
 
 
 def sums(files, columns):
-    """The count of all rows, and the sum of each column."""
-    totals = dict.fromkeys(columns, 0.0)
+    """The count of all rows, and the sum of each column; of one of text, the bytes of its values."""
+    totals = dict.fromkeys(columns, 0)
     for batch in (batch for file in files for batch in file.iter_batches(columns=list(columns))):
         for name in columns:
-            totals[name] += pc.sum(batch[name]).as_py() or 0.0
+            column = batch[name]
+            totals[name] += pc.sum(column if pa.types.is_floating(column.type) else lengths(column)).as_py() or 0
     return sum(file.metadata.num_rows for file in files), totals
+
+
+def lengths(column):
+    return pc.binary_length(column.cast("large_binary"))
 
 
 def compared(name, got, expected):
@@ -42,8 +50,19 @@ def parquet_sums(rows, **expected):
             return "no output"
         codecs = {file.metadata.row_group(0).column(0).compression for file in files if file.metadata.num_row_groups}
         count, totals = sums(files, expected)
-        differences = [compared(name, totals[name], float(value)) for name, value in expected.items()]
+        differences = [compared(name, float(totals[name]), float(value)) for name, value in expected.items()]
         return first_problem(compared("codec", codecs, {"SNAPPY"}), compared("rows", count, rows), *differences)
+
+    return check
+
+
+def states(times=1, **total):
+    """The check of what is written of state vectors, from their facts: rows, sums of numbers, bytes of text."""
+
+    def check(out, printed):
+        right = parquet_sums(total["kept"] * times, velocity=total["velocity"] * times, geoaltitude=total["geoaltitude"] * times)
+        _, names = sums(parquet_files(out), opensky.NAMES)
+        return first_problem(right(out, printed), compared("bytes of text", sum(names.values()), total["names_bytes"] * times))
 
     return check
 
@@ -58,7 +77,7 @@ def parquet_content(members, content):
             for batch in file.iter_batches(columns=binary, batch_size=1024):
                 for column in batch.columns:
                     count += len(column) - column.null_count
-                    length += pc.sum(pc.binary_length(column.cast("large_binary"))).as_py() or 0
+                    length += pc.sum(lengths(column)).as_py() or 0
         return first_problem(compared("contents", count, members), compared("bytes", length, content))
 
     return check

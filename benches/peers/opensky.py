@@ -3,6 +3,8 @@ import contextlib, os
 
 COLUMNS = ("time icao24 lat lon velocity heading vertrate callsign onground alert spi squawk baroaltitude geoaltitude "
            "lastposupdate lastcontact").split()
+# Text, however they are typed.
+NAMES = ["icao24", "callsign", "squawk"]
 # As the table of reference has them: text, but for the two columns that are computed with.
 AS_TEXT = {name: "double" if name in ("velocity", "geoaltitude") else "text" for name in COLUMNS}
 # As they naturally are.

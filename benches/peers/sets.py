@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from opensky import COLUMNS
+from opensky import COLUMNS, NAMES
 
 # State vectors as the OpenSky Network publishes them: hourly CSV files in tars, one row per aircraft and ten seconds.
 FIRST_HOUR = 1656288000  # 2022-06-27, midnight
@@ -89,10 +89,10 @@ def states(seed, hour, rows):
 def facts(table):
     """What a right answer over these rows is: those with a velocity are kept."""
     import pyarrow.compute as pc
-    velocity = table["velocity"]
-    altitude = table["geoaltitude"].filter(velocity.is_valid())
-    return {"rows": table.num_rows, "kept": table.num_rows - velocity.null_count,
-            "velocity": pc.sum(velocity).as_py() or 0.0, "geoaltitude": pc.sum(altitude).as_py() or 0.0}
+    kept = table.filter(table["velocity"].is_valid())
+    total = lambda name: pc.sum(kept[name]).as_py() or 0.0
+    return {"rows": table.num_rows, "kept": kept.num_rows, "velocity": total("velocity"), "geoaltitude": total("geoaltitude"),
+            "names_bytes": sum(pc.sum(pc.binary_length(kept[name])).as_py() or 0 for name in NAMES)}
 
 
 def write_tar(path, members):
@@ -148,7 +148,7 @@ def packed_members(folder):
 def of_opensky(folder):
     """The facts of all of `opensky`, for what holds the same rows otherwise."""
     archives = json.loads((folder.parent / "opensky/manifest.json").read_text())["archives"]
-    return {key: sum(archive[key] for archive in archives) for key in ("text_bytes", "rows", "kept", "velocity", "geoaltitude")}
+    return {key: sum(archive[key] for archive in archives) for key in ("text_bytes", "rows", "kept", "velocity", "geoaltitude", "names_bytes")}
 
 
 def opensky_bare(pool, folder, scale):

@@ -11,7 +11,9 @@ import chdb
 import opensky
 
 TYPES = {"text": "String", "double": "Nullable(Float64)", "long": "Int64", "boolean": "Bool"}
-SETTINGS = "SETTINGS output_format_parquet_compression_method='snappy', engine_file_truncate_on_insert=1"
+# It would trim text otherwise.
+SETTINGS = ("SETTINGS output_format_parquet_compression_method='snappy', engine_file_truncate_on_insert=1, "
+            "input_format_csv_trim_whitespaces=0")
 
 
 def insert(out, number, source):

@@ -14,6 +14,7 @@ TARSQL, PYARROW = "tarsql", "pyarrow + isal"
 # Of eight archives, for what is to be seen at ten times that.
 REPEAT = 10
 CONNECTIONS = 8
+STATES_FACTS = ("kept", "velocity", "geoaltitude", "names_bytes")
 
 
 @dataclass
@@ -71,10 +72,9 @@ class Bench:
         """The archives of a set, as the peers are told of them."""
         return [f"s3://bench/{key}" for key in self.sets[name].keys()]
 
-    def kept(self, *names, times=1):
-        """The check of what is written of these sets of state vectors: their rows that have a velocity."""
-        total = lambda key: sum(self.sets[name].total(key) for name in names) * times
-        return answers.parquet_sums(total("kept"), velocity=total("velocity"), geoaltitude=total("geoaltitude"))
+    def kept(self, name, times=1):
+        """The check of what is written of a set of state vectors: its rows that have a velocity."""
+        return answers.states(times, **{key: self.sets[name].total(key) for key in STATES_FACTS})
 
     def ranged_get(self, name, url, size, connections, **more):
         """What a server gives to this many connections, an equal range of the object each."""
@@ -213,7 +213,7 @@ def slow(b):
 def scale(b):
     opensky_set = b.sets["opensky"]
     first = opensky_set.archives[0]
-    one = answers.parquet_sums(first["kept"], velocity=first["velocity"], geoaltitude=first["geoaltitude"])
+    one = answers.states(**{key: first[key] for key in STATES_FACTS})
     rows, archives = opensky_set.total("rows"), b.s3("opensky")
     cases = [
         ("1 archive", archives[0], "", first["rows"], one, archives[:1], None),
