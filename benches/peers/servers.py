@@ -139,14 +139,14 @@ stream {{
         listen 127.0.0.1:{port};
         proxy_pass unix:{folder}/socket;
         proxy_download_rate {CONNECTION_BYTES_PER_SECOND};
-        proxy_buffer_size 64k;
+        proxy_buffer_size 1m;
     }}
 }}
 http {{
     access_log off; sendfile on; keepalive_requests 1000000; default_type application/octet-stream;
 {temporary}
     server {{
-        listen unix:{folder}/socket;
+        listen unix:{folder}/socket sndbuf=1m;
         location = /probe {{ return 204; }}
         location / {{ echo_sleep {FIRST_BYTE_SECONDS}; echo_exec @file; }}
         location @file {{ root {place.data}; }}
