@@ -24,6 +24,9 @@ use crate::memory::{Allowance, Reservation, Shortage};
 use crate::report::BadRows;
 use crate::stats::Stats;
 
+#[cfg(test)]
+mod tests;
+
 /// Stretches that are gathered without a cut among them, at most: a value of many MiB is decoded in place, where it is
 /// held once.
 const UNCUT_STRETCHES_MAX: usize = 4;
@@ -51,6 +54,8 @@ pub(super) struct Decoding {
     ends_at_cut: bool,
     /// What came before the first task, or before the gathered pieces.
     before: Before,
+    /// Bytes of content that were pulled.
+    pulled: u64,
     bad_rows: BadRows,
     cutter: Option<Box<dyn Cutter>>,
     tasks: VecDeque<Stretch>,
@@ -130,6 +135,7 @@ impl Decoding {
             backlog: VecDeque::new(),
             ends_at_cut: false,
             before: Before::default(),
+            pulled: 0,
             bad_rows,
             tasks: VecDeque::new(),
             gathered: Gathered::default(),
@@ -271,9 +277,11 @@ impl Decoding {
     /// Puts a piece where it belongs.
     fn sort_in(&mut self, mut piece: Bytes) {
         let cut = self.cutter.as_mut().and_then(|cutter| cutter.cut(&piece));
+        let start = self.pulled;
+        self.pulled += piece.len() as u64;
         match cut {
             _ if !self.is_open => self.gathered.add(piece, cut),
-            Some(cut) if self.finds_helper() => {
+            Some(cut) if self.finds_helper(start + cut as u64) => {
                 self.gathered.add(piece.split_off(cut), None);
                 self.backlog.push_back(piece);
                 self.ends_at_cut = true;
@@ -282,15 +290,16 @@ impl Decoding {
         }
     }
 
-    /// Whether somebody decodes what is gathered from now on.
-    fn finds_helper(&mut self) -> bool {
+    /// Whether somebody decodes what is gathered from byte `start` on.
+    fn finds_helper(&mut self, start: u64) -> bool {
         self.helper = self.helper.take().or_else(|| {
             let hand = self.crew.hand(Trade::Decode)?;
             let mut memory = self.allowance.reservation();
             let has_room = memory.try_soft((STRETCH_COPIES * self.crew.work_bytes()) as u64);
             let counted = Arc::<Stats>::default();
             // Nobody else can go on as long as the member's header was not read.
-            let decoder = self.decoder.fork(Before::default(), BadRows::counted(Arc::clone(&counted)))?;
+            let before = Before { records: 0, bytes: start };
+            let decoder = self.decoder.fork(before, BadRows::counted(Arc::clone(&counted)))?;
             has_room.then_some(Helper { hand, memory, decoder, counted })
         });
         self.helper.is_some()
@@ -305,8 +314,9 @@ impl Decoding {
     /// Hands out what is gathered up to the last cut. Where there is no such cut, or nobody to take it, it is decoded in
     /// place; false where it has to wait for its turn.
     fn hand_out(&mut self) -> Result<bool> {
+        let start = self.pulled - self.gathered.bytes() as u64;
         if !self.gathered.cut.is_empty()
-            && self.finds_helper()
+            && self.finds_helper(start)
             && let Some(Helper { hand, memory, decoder, counted }) = self.helper.take()
         {
             self.memory.shrink_to(0);
@@ -358,8 +368,7 @@ impl Decoding {
             |records: Records| Records { row_numbers: records.row_numbers.unary(|number| number + before), ..records };
         self.ready.extend(outcome.records.into_iter().map(number));
         self.ready_memory = Some(memory);
-        self.before.records += outcome.read.records;
-        self.before.bytes += outcome.read.bytes;
+        self.before = Before { records: before + outcome.read.records, ..outcome.read };
         Ok(())
     }
 
@@ -435,6 +444,10 @@ impl Gathered {
 
     fn is_empty(&self) -> bool {
         self.cut.is_empty() && self.tail.is_empty()
+    }
+
+    fn bytes(&self) -> usize {
+        self.cut_bytes + self.tail_bytes
     }
 
     fn take_cut(&mut self) -> Vec<Bytes> {
