@@ -8,7 +8,7 @@ use arrow_avro::writer::format::AvroOcfFormat;
 
 use super::*;
 use crate::member::MissingColumn;
-use crate::member::tests::{check_cuts, shown};
+use crate::member::tests::{Dice, check_cuts, shown};
 use crate::policy::OnBadRow;
 use crate::stats::Stats;
 
@@ -333,6 +333,126 @@ fn strings_that_are_not_utf8() {
     with(OnInvalidUtf8::Replace, "2: y\u{fffd}y");
     with(OnInvalidUtf8::Ignore, "2: yy");
     with(OnInvalidUtf8::Null, "2: NULL");
+}
+
+/// Types of fields that are flat, and how their values are stored.
+const FLAT_TYPES: [(&str, Stored); 16] = [
+    (r#""boolean""#, Stored::Byte),
+    (r#""int""#, Stored::Int),
+    (r#""long""#, Stored::Long),
+    (r#""float""#, Stored::Fixed(4)),
+    (r#""double""#, Stored::Fixed(8)),
+    (r#""string""#, Stored::Text),
+    (r#""bytes""#, Stored::Text),
+    (r#"{"type":"enum","name":"E","symbols":["A","B","C"]}"#, Stored::Byte),
+    (r#"{"type":"int","logicalType":"date"}"#, Stored::Int),
+    (r#"{"type":"int","logicalType":"time-millis"}"#, Stored::Int),
+    (r#"{"type":"long","logicalType":"time-micros"}"#, Stored::Long),
+    (r#"{"type":"long","logicalType":"timestamp-millis"}"#, Stored::Long),
+    (r#"{"type":"long","logicalType":"timestamp-micros"}"#, Stored::Long),
+    (r#"{"type":"long","logicalType":"local-timestamp-micros"}"#, Stored::Long),
+    (r#"{"type":"string","x":1}"#, Stored::Text),
+    (r#""null""#, Stored::Fixed(0)),
+];
+
+#[derive(Clone, Copy)]
+enum Stored {
+    /// 0 or, in zigzag, 1.
+    Byte,
+    Int,
+    Long,
+    Fixed(usize),
+    Text,
+}
+
+impl Stored {
+    fn push(self, out: &mut Vec<u8>, dice: &mut Dice) {
+        match self {
+            Self::Byte => out.push([0, 2][dice.next(2)]),
+            Self::Int => container::push_long(out, [0, -1, 77, i64::from(i32::MAX), i64::from(i32::MIN)][dice.next(5)]),
+            Self::Long => container::push_long(out, [0, -1, 1 << 20, 1 << 40, i64::MAX, i64::MIN][dice.next(6)]),
+            Self::Fixed(bytes) => out.extend((0..bytes).map(|_| u8::try_from(dice.next(64)).unwrap())),
+            Self::Text => {
+                let text = ["", "x", "longer than twelve bytes", "\u{e9}"][dice.next(4)];
+                container::push_long(out, i64::try_from(text.len()).unwrap());
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
+    }
+}
+
+/// What is read without arrow-avro is what arrow-avro reads; what that refuses is not read.
+#[test]
+fn flat_records_are_the_same_both_ways() {
+    let mut dice = Dice(3);
+    for _ in 0..400 {
+        let fields: Vec<_> = (0..1 + dice.next(6)).map(|_| (FLAT_TYPES[dice.next(15)], dice.next(3))).collect();
+        let mut fields = fields;
+        fields.insert(dice.next(fields.len()), (FLAT_TYPES[15], 0));
+        let types = fields.iter().enumerate().map(|(place, ((name, _), union))| {
+            // Named types have to be another one each.
+            let name = name.replace("\"E\"", &format!("\"E{place}\""));
+            let branches = [name.clone(), format!("[\"null\",{name}]"), format!("[{name},\"null\"]")];
+            format!(r#"{{"name":"f{place}","type":{}}}"#, branches[*union])
+        });
+        let schema = format!(r#"{{"type":"record","name":"r","fields":[{}]}}"#, types.collect::<Vec<_>>().join(","));
+        let mut header = Header { schema, codec: Codec::Null, sync: [7; 16] };
+        let writer = writer_schema(&mut header).unwrap();
+        let needed: Vec<_> = (0..fields.len()).filter(|_| dice.next(4) > 0).collect();
+        if needed.is_empty() {
+            continue;
+        }
+        let flat = FlatRecords::new(&header.schema, &writer, &needed).unwrap();
+        let case = Case::of((*writer).clone()).project(&needed);
+        let columns = Columns::new(&case.decoder(8, BadRows::default()).options, &writer).unwrap();
+        let general = Open { header, writer, columns, flat: None };
+        let (records, mut bytes) = (1 + dice.next(5), Vec::new());
+        for ((_, stored), union) in (0..records).flat_map(|_| &fields) {
+            let is_null = *union > 0 && dice.next(3) == 0;
+            if *union > 0 {
+                bytes.push(if is_null == (*union == 1) { 0 } else { 2 });
+            }
+            if !is_null {
+                stored.push(&mut bytes, &mut dice);
+            }
+        }
+        let batch = flat.decode(&bytes, records).unwrap();
+        assert_eq!(batch.columns(), general.decode(&bytes, records).unwrap().unwrap().columns());
+        for _ in 0..20 {
+            let mut damaged = bytes.clone();
+            let at = dice.next(bytes.len());
+            damaged[at] = [0, 1, 2, 3, 4, 0x7f, 0x80, 0xff][dice.next(8)];
+            damaged.truncate(damaged.len() - dice.next(10) / 9);
+            let records = records + dice.next(10) / 9;
+            if let Some(batch) = flat.decode(&damaged, records) {
+                let expected = general.decode(&damaged, records).unwrap().unwrap();
+                assert_eq!(batch.columns(), expected.columns(), "{damaged:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn fields_that_are_not_flat() {
+    let schema = |data_type: &str| {
+        format!(
+            r#"{{"type":"record","name":"r","fields":[{{"name":"a","type":{data_type}}},{{"name":"b","type":"int"}}]}}"#
+        )
+    };
+    for (data_type, flat) in [
+        (r#"["null","int"]"#, [true, true]),
+        (r#"["null","int","long"]"#, [false, false]),
+        (r#"{"type":"array","items":"int"}"#, [false, false]),
+        (r#"{"type":"fixed","name":"f","size":4}"#, [false, false]),
+        // Where it isn't needed it can be gone over.
+        (r#"{"type":"bytes","logicalType":"decimal","precision":4}"#, [false, true]),
+        (r#"{"type":"string","logicalType":"uuid"}"#, [false, true]),
+    ] {
+        let mut header = Header { schema: schema(data_type), codec: Codec::Null, sync: [0; 16] };
+        let writer = writer_schema(&mut header).unwrap();
+        let is_flat = [0, 1].map(|needed| FlatRecords::new(&header.schema, &writer, &[needed]).is_some());
+        assert_eq!(is_flat, flat, "{data_type}");
+    }
 }
 
 #[test]
