@@ -5,16 +5,20 @@
 //! tar without being fetched where that is cheaper.
 
 mod account;
+mod blocks;
 mod inflation;
 
+use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 pub(crate) use self::inflation::Inflation;
 
 use self::account::Account;
 use crate::compression::Compression;
+use crate::crew::Crew;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::Reservation;
 use crate::stats::Stats;
@@ -26,6 +30,9 @@ pub(crate) const BLOCK_BYTES: usize = 1 << 20;
 
 /// How often the variable parts of a member's headers are held: by the parser, by the member, and by two who keep it.
 const HEADER_COPIES: u64 = 4;
+
+/// Room for a path that is kept from one member to the next.
+const RECYCLED_BYTES_MAX: usize = 4 << 10;
 
 /// Zeros that a hole of a sparse member is given out in.
 const HOLE_BYTES_MAX: usize = 256 << 10;
@@ -47,6 +54,23 @@ pub(crate) enum NextMember {
     End(ArchiveEnd),
 }
 
+/// A content that lies in one piece in the block that was read last.
+#[derive(Debug, Clone)]
+pub(crate) struct ContentView<'a> {
+    /// As it was fetched or decompressed.
+    pub(crate) block: &'a Bytes,
+    /// Where the block begins in the uncompressed stream, which tells it from others.
+    pub(crate) block_offset: u64,
+    /// Where the content lies in the block.
+    pub(crate) range: Range<usize>,
+}
+
+impl ContentView<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.block[self.range.clone()]
+    }
+}
+
 /// One archive, read member by member.
 pub(crate) struct ArchiveReader {
     url: Arc<str>,
@@ -64,7 +88,7 @@ pub(crate) struct ArchiveReader {
 
 /// The member whose content is being read.
 struct OpenMember {
-    path: String,
+    path: Vec<u8>,
     offset: u64,
     stored_size: u64,
     stored_left: u64,
@@ -82,9 +106,10 @@ impl ArchiveReader {
         url: Arc<str>,
         reader: ObjectReader,
         compression: Option<Compression>,
+        crew: Crew,
         stats: Arc<Stats>,
     ) -> Result<Self> {
-        let stream = TarStream::open(reader, compression, Arc::clone(&stats))
+        let stream = TarStream::open(reader, compression, &crew, Arc::clone(&stats))
             .await
             .map_err(|error| error.in_archive(url.as_ref()))?;
         stats.archives_opened.add(1);
@@ -110,8 +135,27 @@ impl ArchiveReader {
         let Some(member) = member else { return self.end().map(NextMember::End) };
         self.stats.members_scanned.add(1);
         self.memory.settle_at(HEADER_COPIES * member.heap_bytes());
-        self.member = Some(OpenMember::new(&member));
+        let path = self.skipped.take().map(|member| member.path).unwrap_or_default();
+        self.member = Some(OpenMember::new(&member, path));
         Ok(NextMember::Member(member))
+    }
+
+    /// Takes back a member that nobody needs any more, to be filled with the next one.
+    pub(crate) fn recycle(&mut self, member: Box<Member>) {
+        self.parser.recycle(member);
+    }
+
+    /// All content of the current member, where it lies in one piece. It is not taken yet.
+    pub(crate) fn whole_content(&self) -> Option<ContentView<'_>> {
+        let member = self.member.as_ref().filter(|member| member.expander.is_none())?;
+        self.stream.view(member.stored_left)
+    }
+
+    /// Takes what [`whole_content`](Self::whole_content) has.
+    pub(crate) fn take_whole_content(&mut self) {
+        if let Some(member) = &mut self.member {
+            self.account.content += self.stream.step_over(mem::take(&mut member.stored_left));
+        }
     }
 
     /// The next piece of the current member's content, holes of sparse members as zeros; `None` where it ends.
@@ -236,9 +280,13 @@ impl ArchiveReader {
 }
 
 impl OpenMember {
-    fn new(member: &Member) -> Self {
+    /// `path` is the room for its path: that of a member before it, so that many small ones cost no allocations.
+    fn new(member: &Member, mut path: Vec<u8>) -> Self {
+        path.clear();
+        path.shrink_to(RECYCLED_BYTES_MAX);
+        path.extend_from_slice(&member.path);
         Self {
-            path: member.path_lossy().into_owned(),
+            path,
             offset: member.offset,
             stored_size: member.stored_size,
             stored_left: member.stored_size,
@@ -268,7 +316,7 @@ impl OpenMember {
     }
 
     fn locate(&self, error: Error) -> Error {
-        error.in_member(self.path.as_str()).at(self.offset)
+        error.in_member(String::from_utf8_lossy(&self.path)).at(self.offset)
     }
 }
 
@@ -276,7 +324,11 @@ impl OpenMember {
 struct TarStream {
     reader: ObjectReader,
     inflater: Option<Inflation>,
-    /// What has arrived and was not consumed.
+    /// Of the reader, behind what was read.
+    fault: Option<Error>,
+    /// The block that arrived last; empty while the next one is waited for.
+    block: Bytes,
+    /// What of it was not consumed.
     current: Bytes,
     /// Where `current` begins in the stream.
     position: u64,
@@ -286,15 +338,22 @@ struct TarStream {
 }
 
 impl TarStream {
-    async fn open(mut reader: ObjectReader, compression: Option<Compression>, stats: Arc<Stats>) -> Result<Self> {
+    async fn open(
+        mut reader: ObjectReader,
+        compression: Option<Compression>,
+        crew: &Crew,
+        stats: Arc<Stats>,
+    ) -> Result<Self> {
         let head = read_head(&mut reader).await?;
         let compression = compression.unwrap_or_else(|| detect(&head));
         if compression == Compression::None {
-            return Ok(Self { reader, inflater: None, current: head, position: 0, inflated: 0, stats });
+            let block = Bytes::clone(&head);
+            return Ok(Self { reader, inflater: None, fault: None, block, current: head, position: 0, inflated: 0, stats });
         }
-        let mut inflater = Inflation::new(compression, reader.allowance())?;
+        let mut inflater = Inflation::new(compression, BLOCK_BYTES, reader.allowance(), crew)?;
         inflater.push(head);
-        Ok(Self { reader, inflater: Some(inflater), current: Bytes::new(), position: 0, inflated: 0, stats })
+        let (block, current) = (Bytes::new(), Bytes::new());
+        Ok(Self { reader, inflater: Some(inflater), fault: None, block, current, position: 0, inflated: 0, stats })
     }
 
     /// Makes `current` hold something, of `wanted` bytes that are wanted for sure; false at the end of the stream.
@@ -308,15 +367,17 @@ impl TarStream {
     /// Makes `current` hold something; false at the end of the stream.
     async fn fill(&mut self) -> Result<bool> {
         while self.current.is_empty() {
+            self.block = Bytes::new();
             // A long run of skipped bytes must not keep the thread from its other tasks.
             tokio::task::consume_budget().await;
             let next = match &mut self.inflater {
                 None => self.reader.next().await?,
-                Some(inflater) => inflate(inflater, &mut self.reader, &self.stats).await?,
+                Some(inflater) => inflate(inflater, &mut self.reader, &mut self.fault, &self.stats).await?,
             };
             match next {
                 Some(next) => {
                     self.inflated += if self.inflater.is_some() { next.len() as u64 } else { 0 };
+                    self.block = Bytes::clone(&next);
                     self.current = next;
                 }
                 None => return Ok(false),
@@ -333,7 +394,23 @@ impl TarStream {
     }
 
     fn advance(&mut self, count: usize) {
-        self.take(count as u64);
+        self.current.advance(count);
+        self.position += count as u64;
+    }
+
+    /// Leaves out at most `bytes` of what is there; says how many there were.
+    fn step_over(&mut self, bytes: u64) -> u64 {
+        let count = usize::try_from(bytes).unwrap_or(usize::MAX).min(self.current.len());
+        self.advance(count);
+        count as u64
+    }
+
+    /// The next `bytes`, if they are there in one piece.
+    fn view(&self, bytes: u64) -> Option<ContentView<'_>> {
+        let length = usize::try_from(bytes).ok().filter(|length| *length <= self.current.len())?;
+        let start = self.block.len() - self.current.len();
+        let block_offset = self.position - start as u64;
+        Some(ContentView { block: &self.block, block_offset, range: start..start + length })
     }
 
     /// The length of the stream, once its end was found: nothing that the parser or a skip has a say in.
@@ -351,7 +428,7 @@ impl TarStream {
 
     /// Leaves out the next `bytes`; says how many there were.
     async fn skip(&mut self, bytes: u64) -> Result<u64> {
-        let mut left = bytes - self.take(bytes).len() as u64;
+        let mut left = bytes - self.step_over(bytes);
         if left > 0 && self.inflater.is_none() {
             // Whether the object reaches that far is known only when more is asked of it: see `overshot`.
             self.reader.skip(left);
@@ -359,28 +436,46 @@ impl TarStream {
             left = 0;
         }
         while left > 0 && self.fill().await? {
-            left -= self.take(left).len() as u64;
+            left -= self.step_over(left);
         }
         Ok(bytes - left)
     }
 }
 
-/// The next block out of `inflater`, into which `reader` is read; `None` at the end.
-async fn inflate(inflater: &mut Inflation, reader: &mut ObjectReader, stats: &Stats) -> Result<Option<Bytes>> {
+/// The next block out of `inflater`, into which `reader` is read; `None` at the end. What befalls the reader is a `fault`
+/// once all that came before it is out.
+async fn inflate(
+    inflater: &mut Inflation,
+    reader: &mut ObjectReader,
+    fault: &mut Option<Error>,
+    stats: &Stats,
+) -> Result<Option<Bytes>> {
     loop {
-        if let Some(shortage) = inflater.shortage() {
-            shortage.settle().await?;
-        }
-        if inflater.wants_input() {
-            match reader.next().await? {
-                Some(input) => inflater.push(input),
-                None => inflater.end(),
-            }
-        }
-        if let Some(block) = inflater.next_block(BLOCK_BYTES, stats)? {
+        if let Some(block) = inflater.next_block(stats)? {
             return Ok(Some(block));
         }
-        if inflater.shortage().is_none() && !inflater.wants_input() {
+        if let Some(shortage) = inflater.shortage() {
+            shortage.settle().await?;
+        } else if inflater.wants_input() {
+            if let Some(fault) = fault.take() {
+                return Err(fault);
+            }
+            let input = tokio::select! {
+                biased;
+                () = inflater.wait(), if inflater.is_waiting() => continue,
+                input = reader.next() => input,
+            };
+            match input {
+                Ok(Some(input)) => inflater.push(input),
+                Ok(None) => inflater.end(),
+                Err(error) => {
+                    inflater.catch_up()?;
+                    *fault = Some(error);
+                }
+            }
+        } else if inflater.is_waiting() {
+            inflater.wait().await;
+        } else {
             return Ok(None);
         }
     }

@@ -27,7 +27,6 @@ const WORK_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trade {
     /// Compressed bytes become plain ones.
-    #[cfg_attr(not(test), expect(dead_code, reason = "decompression does not share its work yet"))]
     Inflate,
     /// Plain bytes become batches.
     Decode,

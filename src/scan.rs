@@ -282,7 +282,8 @@ impl ArchiveScan {
         let stats = Arc::clone(&self.stats);
         let reader =
             ObjectReader::new(target, self.options.fetch.clone(), self.partition.allowance.clone(), Arc::clone(&stats));
-        ArchiveReader::open(Arc::clone(&self.url), reader, self.options.archive_compression, stats)
+        let (compression, crew) = (self.options.archive_compression, self.partition.crew.clone());
+        ArchiveReader::open(Arc::clone(&self.url), reader, compression, crew, stats)
     }
 
     async fn next_member(&mut self, reader: &mut ArchiveReader) -> Result<Next> {

@@ -13,7 +13,7 @@ mod targets;
 
 pub use targets::{TARGETS, Target, named};
 
-use tarsql::{archive, compression, error, locator, member, memory, stats, store, tar};
+use tarsql::{archive, compression, crew, error, locator, member, memory, stats, store, tar};
 
 /// The files of the crate itself. What nothing here calls is called there.
 #[path = "../../src"]
@@ -21,6 +21,7 @@ use tarsql::{archive, compression, error, locator, member, memory, stats, store,
 mod tarsql {
     pub(crate) mod archive;
     pub(crate) mod compression;
+    pub(crate) mod crew;
     pub(crate) mod error;
     pub(crate) mod locator;
     pub(crate) mod memory;

@@ -8,6 +8,7 @@
 //! proven, too. Whatever else happens (damage, a magic in the middle of compressed data, a segment that unfolds to too
 //! much), an `Inflater` goes on from the beginning of that segment, and what it says holds.
 
+mod bzip2;
 mod gzip;
 mod lz4;
 mod rope;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 
 use self::rope::Rope;
 use self::walk::Walk;
+use super::bzip2::InStream;
 use super::{Compression, Inflater, UNASKED_BYTES};
 
 /// How large segments become.
@@ -62,24 +64,47 @@ impl SegmentBounds {
 pub(crate) struct Boundary {
     /// Compressed bytes before it.
     pub(crate) offset: u64,
+    /// What has to be known of what stands before.
+    pub(super) inside: Inside,
+}
+
+/// Where between its members (frames, streams) a stream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Inside {
+    /// Between two of them.
+    Nothing,
+    /// Between two blocks.
+    Bzip2(InStream),
 }
 
 impl Boundary {
-    pub(crate) const START: Self = Self { offset: 0 };
+    pub(crate) const START: Self = Self { offset: 0, inside: Inside::Nothing };
 
     /// Between two members (frames, streams).
     pub(crate) fn between(offset: u64) -> Self {
-        Self { offset }
+        Self { offset, inside: Inside::Nothing }
     }
 }
 
-/// A part of a compressed stream: whole members, as far as can be told by looking.
+/// What a decompressor has to be fed for a segment.
+#[derive(Debug, Clone)]
+enum Feed {
+    /// Its bytes.
+    Bytes,
+    /// Nothing: all of it was looked at.
+    Nothing,
+    /// A block of so many of its bits; `last` is the byte behind its bytes.
+    Bzip2 { level: u8, crc: u32, bits: std::ops::Range<usize>, last: u8 },
+}
+
+/// A part of a compressed stream: whole members or blocks, as far as can be told by looking.
 #[derive(Debug, Clone)]
 pub(crate) struct Segment {
     compression: Compression,
     bounds: SegmentBounds,
     start: Boundary,
     bytes: Vec<Bytes>,
+    feed: Feed,
 }
 
 impl Segment {
@@ -105,8 +130,16 @@ impl Segment {
 
     /// Begins to decompress it; `None` where a library can't.
     pub(crate) fn unfold(&self) -> Option<Unfolding> {
-        let inflater = Inflater::at(self.compression, &self.start, self.bounds.memory_bytes_max).ok()?;
-        Some(Unfolding { inflater, bytes: self.bytes.clone().into(), plain_bytes_left: self.bounds.plain_bytes_max })
+        let bytes_max = self.bounds.memory_bytes_max;
+        let (inflater, bytes) = match &self.feed {
+            Feed::Bytes => (Inflater::at(self.compression, &self.start, bytes_max), self.bytes.clone().into()),
+            Feed::Nothing => (Inflater::new(Compression::None, bytes_max), VecDeque::new()),
+            Feed::Bzip2 { level, crc, bits, last } => {
+                let stream = bzip2::stream_of(*level, *crc, &self.bytes, bits.clone(), *last);
+                (Inflater::new(self.compression, bytes_max), VecDeque::from([stream.into()]))
+            }
+        };
+        Some(Unfolding { inflater: inflater.ok()?, bytes, plain_bytes_left: self.bounds.plain_bytes_max })
     }
 }
 
@@ -169,8 +202,8 @@ trait FindBoundary: Send {
     /// The next boundary in what is `held`, which begins at one. The same bytes may be shown again, with more behind.
     fn find(&mut self, held: &Held<'_>) -> Found;
 
-    /// Forgets what it knows of the bytes at hand.
-    fn restart(&mut self);
+    /// Forgets what it knows of the bytes at hand: those behind `boundary` come next.
+    fn restart(&mut self, boundary: &Boundary);
 }
 
 /// What a cutter holds, and what it knows of the rest.
@@ -190,10 +223,16 @@ impl Held<'_> {
 }
 
 /// What it found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Found {
-    /// A boundary behind so many bytes, one at least.
+    /// A boundary behind so many bytes, one at least, which lies between two members.
     At(usize),
+    /// Any boundary.
+    Cut {
+        length: usize,
+        feed: Feed,
+        inside: Inside,
+    },
     More,
     Nothing,
 }
@@ -205,16 +244,23 @@ impl Cutter {
             Compression::Gzip => Box::new(gzip::Members::new()),
             Compression::Zstd => Box::new(Walk::<zstd::Headers>::new()),
             Compression::Lz4 => Box::new(Walk::<lz4::Headers>::new()),
-            Compression::None | Compression::Bzip2 | Compression::Xz => return None,
+            Compression::Bzip2 => Box::new(bzip2::Blocks::new()),
+            Compression::None | Compression::Xz => return None,
         };
         let (start, held) = (Boundary::START, Rope::default());
         Some(Self { compression, bounds, finder, start, held, has_ended: false })
     }
 
+    /// Whether it has boundaries where a decompressor that reads on has none: then it has to see the stream from its
+    /// beginning.
+    pub(crate) fn sees_inside(&self) -> bool {
+        self.compression == Compression::Bzip2
+    }
+
     /// Goes on at `boundary`, without what it holds.
     pub(crate) fn restart_at(&mut self, boundary: Boundary) {
         debug_assert_eq!(self.held.len(), 0, "what it held was taken");
-        self.finder.restart();
+        self.finder.restart(&boundary);
         self.start = boundary;
     }
 
@@ -245,14 +291,15 @@ impl Cutter {
     /// The next segment.
     pub(crate) fn cut(&mut self) -> Cut {
         let held = Held { rope: &self.held, has_ended: self.has_ended, bounds: self.bounds };
-        let length = match self.finder.find(&held) {
-            Found::At(length) => length,
+        let (length, feed, inside) = match self.finder.find(&held) {
+            Found::At(length) => (length, Feed::Bytes, Inside::Nothing),
+            Found::Cut { length, feed, inside } => (length, feed, inside),
             Found::More => return Cut::More,
             Found::Nothing => return Cut::Nothing,
         };
         let bytes = self.held.split_to(length);
-        let behind = Boundary::between(self.start.offset + length as u64);
+        let behind = Boundary { offset: self.start.offset + length as u64, inside };
         let start = std::mem::replace(&mut self.start, behind);
-        Cut::Segment(Segment { compression: self.compression, bounds: self.bounds, start, bytes })
+        Cut::Segment(Segment { compression: self.compression, bounds: self.bounds, start, bytes, feed })
     }
 }

@@ -25,6 +25,7 @@ pub(crate) use self::cut::{Boundary, Cut, Cutter, SEGMENTS, Segment, SegmentBoun
 pub(crate) use self::inflater::Inflater;
 pub(crate) use self::room::Wanted;
 
+use self::cut::Inside;
 use self::room::Room;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -227,7 +228,13 @@ fn decompressor_at(compression: Compression, at: &Boundary, memory_bytes_max: u6
         Compression::None => Box::new(Copy),
         Compression::Gzip => Box::new(Driver::new(place, gzip::Members::behind(before), room)),
         Compression::Zstd => Box::new(Driver::new(place, zstd::Frames::behind(before, memory_bytes_max)?, room)),
-        Compression::Bzip2 => Box::new(Driver::new(place, bzip2::Streams::behind(before), room)),
+        Compression::Bzip2 => {
+            let streams = match at.inside {
+                Inside::Bzip2(stream) => bzip2::Streams::within(stream),
+                Inside::Nothing => bzip2::Streams::behind(before),
+            };
+            Box::new(Driver::new(place, streams, room))
+        }
         Compression::Xz => Box::new(Driver::new(place, xz::Streams::behind(before, memory_bytes_max), room)),
         Compression::Lz4 => Box::new(Driver::new(place, lz4::Frames::behind(before), room)),
     })

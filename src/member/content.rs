@@ -3,11 +3,13 @@
 //! A member such as `states.csv.gz` is told by its magic bytes, not by its name, and decompressed on the way.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
 use crate::archive::Inflation;
 use crate::compression::{Compression, may_begin};
+use crate::crew::Crew;
 use crate::error::Result;
 use crate::memory::{Allowance, Shortage};
 use crate::stats::Stats;
@@ -23,6 +25,7 @@ pub(crate) struct MemberContent {
     input_ended: bool,
     stats: Arc<Stats>,
     allowance: Allowance,
+    crew: Crew,
 }
 
 enum State {
@@ -34,14 +37,20 @@ enum State {
 
 impl MemberContent {
     pub(crate) fn new(stats: Arc<Stats>) -> Self {
-        let allowance = Allowance::unlimited();
-        Self { state: State::Head(Vec::new()), input: Bytes::new(), input_ended: false, stats, allowance }
+        let (allowance, crew) = (Allowance::unlimited(), Crew::alone());
+        Self { state: State::Head(Vec::new()), input: Bytes::new(), input_ended: false, stats, allowance, crew }
     }
 
     /// Takes the memory of the decompressor from `allowance`.
     #[must_use]
     pub(crate) fn within(self, allowance: &Allowance) -> Self {
         Self { allowance: allowance.clone(), ..self }
+    }
+
+    /// Decompresses with the help of `crew`.
+    #[must_use]
+    pub(crate) fn with_crew(self, crew: &Crew) -> Self {
+        Self { crew: crew.clone(), ..self }
     }
 
     /// The memory without which `pull` brings nothing more.
@@ -52,7 +61,35 @@ impl MemberContent {
         }
     }
 
-    /// Gives the next piece of stored content. Only when `pull` has returned `None`.
+    /// Whether `pull` brings nothing before the crew is done, whatever is pushed.
+    pub(crate) fn is_waiting(&self) -> bool {
+        match &self.state {
+            State::Compressed(inflation) => inflation.is_waiting() && !inflation.wants_input(),
+            State::Head(_) | State::Plain => false,
+        }
+    }
+
+    /// Ready when `pull` may bring something, where it [is waiting](Self::is_waiting).
+    pub(crate) fn poll_waiting(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.state {
+            State::Compressed(inflation) => inflation.poll_waiting(context),
+            State::Head(_) | State::Plain => Poll::Ready(()),
+        }
+    }
+
+    /// Has all that was pushed come out without waiting.
+    ///
+    /// # Errors
+    /// A library can't set its decoder up.
+    pub(crate) fn catch_up(&mut self) -> Result<()> {
+        match &mut self.state {
+            State::Compressed(inflation) => inflation.catch_up(),
+            State::Head(_) | State::Plain => Ok(()),
+        }
+    }
+
+    /// Gives the next piece of stored content. Only when `pull` has returned `None`, and not while it
+    /// [is waiting](Self::is_waiting).
     pub(crate) fn push(&mut self, input: Bytes) {
         debug_assert!(self.input.is_empty(), "what was pushed before has to be pulled first");
         self.input = input;
@@ -112,7 +149,9 @@ impl MemberContent {
     fn set(&mut self, compression: Compression) -> Result<()> {
         self.state = match compression {
             Compression::None => State::Plain,
-            compression => State::Compressed(Inflation::new(compression, &self.allowance)?),
+            compression => {
+                State::Compressed(Inflation::new(compression, PIECE_BYTES_MAX, &self.allowance, &self.crew)?)
+            }
         };
         Ok(())
     }
@@ -120,18 +159,16 @@ impl MemberContent {
     fn inflate(&mut self) -> Result<Option<Bytes>> {
         let State::Compressed(inflation) = &mut self.state else { return Ok(None) };
         loop {
-            if inflation.wants_input() {
-                match (self.input.is_empty(), self.input_ended) {
-                    (false, _) => inflation.push(std::mem::take(&mut self.input)),
-                    (true, true) => inflation.end(),
-                    (true, false) => return Ok(None),
-                }
-            }
-            if let Some(block) = inflation.next_block(PIECE_BYTES_MAX, &self.stats)? {
+            if let Some(block) = inflation.next_block(&self.stats)? {
                 return Ok(Some(block));
             }
             if inflation.shortage().is_some() || !inflation.wants_input() {
                 return Ok(None);
+            }
+            match (self.input.is_empty(), self.input_ended) {
+                (false, _) => inflation.push(std::mem::take(&mut self.input)),
+                (true, true) => inflation.end(),
+                (true, false) => return Ok(None),
             }
         }
     }

@@ -6,6 +6,7 @@ use arrow::datatypes::Schema;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::archive::{ArchiveReader, NextMember};
+use crate::crew::Crew;
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::redacted;
 use crate::member::content::MemberContent;
@@ -96,7 +97,8 @@ async fn sample(
     let allowance = Allowance::new(memory);
     allowance.settle().await.map_err(|error| error.in_archive(url.as_ref()))?;
     let reader = ObjectReader::new(target, options.fetch.clone(), allowance.clone(), Arc::clone(stats));
-    let mut archive = ArchiveReader::open(url, reader, options.archive_compression, Arc::clone(stats)).await?;
+    let (compression, crew) = (options.archive_compression, Crew::alone());
+    let mut archive = ArchiveReader::open(url, reader, compression, crew, Arc::clone(stats)).await?;
     loop {
         let NextMember::Member(member) = archive.next_member().await? else { return Ok(None) };
         if !is_record_member(options, &member) {

@@ -15,6 +15,7 @@ use crate::allocation::peak_of;
 use crate::archive::{ArchiveReader, NextMember};
 use crate::chunks::Chunks;
 use crate::compression::Compression;
+use crate::crew::Crew;
 use crate::error::{Error, ErrorKind, Result};
 use crate::memory::{ALLOWANCE_BYTES_MIN, Allowance, Memory, MemoryPool};
 use crate::mutate::{self, Dice};
@@ -162,7 +163,7 @@ fn fetch(data: &[u8], allowance: Allowance, dice: &mut Dice, keeps: bool) -> Rea
         };
         allowance.settle().await?;
         let reader = ObjectReader::new(target, settings(dice), allowance, Arc::clone(&read.stats));
-        let mut archive = ArchiveReader::open(URL.into(), reader, None, Arc::clone(&read.stats)).await?;
+        let mut archive = ArchiveReader::open(URL.into(), reader, None, Crew::alone(), Arc::clone(&read.stats)).await?;
         while let NextMember::Member(member) = archive.next_member().await? {
             let pieces = [0, 1, PIECES_MAX, PIECES_MAX][dice.below(4)];
             read.members.truncate(if keeps { usize::MAX } else { 0 });

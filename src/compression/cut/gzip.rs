@@ -2,7 +2,7 @@
 
 use super::rope::Rope;
 use super::walk::{Headers, Hop, NoHeader, Walk};
-use super::{FindBoundary, Found, Held};
+use super::{Boundary, FindBoundary, Found, Held};
 use crate::compression::gzip::{FLAGS_RESERVED, HEADER_LEN_MIN, MAGIC, METHOD_DEFLATE, TRAILER_LEN};
 
 /// A BGZF header: an extra field that holds nothing but the length of the member (SAM specification, 4.1).
@@ -35,13 +35,13 @@ impl FindBoundary for Members {
             }
         }
         let found = self.search.as_mut().map_or(Found::Nothing, |search| search.find(held));
-        if found != Found::More {
-            self.restart();
+        if !matches!(found, Found::More) {
+            *self = Self::new();
         }
         found
     }
 
-    fn restart(&mut self) {
+    fn restart(&mut self, _boundary: &Boundary) {
         *self = Self::new();
     }
 }

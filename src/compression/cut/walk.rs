@@ -1,7 +1,7 @@
 //! Formats whose headers say how far it is to the next one: their boundaries are found by hopping over the content.
 
 use super::rope::Rope;
-use super::{FindBoundary, Found, Held};
+use super::{Boundary, FindBoundary, Found, Held};
 
 /// One hop of a [`Walk`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl<H: Headers> FindBoundary for Walk<H> {
         }
     }
 
-    fn restart(&mut self) {
+    fn restart(&mut self, _boundary: &Boundary) {
         *self = Self::new();
     }
 }

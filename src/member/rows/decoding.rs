@@ -67,6 +67,10 @@ pub(super) struct Decoding {
     ready_memory: Option<Reservation>,
     /// Nothing goes on before the first task is done.
     waits: bool,
+    /// Or before more content is.
+    waits_for_content: bool,
+    /// What was pushed is to be pulled before all is given out.
+    drains: bool,
     crew: Crew,
     stats: Arc<Stats>,
     allowance: Allowance,
@@ -124,7 +128,7 @@ impl Decoding {
     pub(super) fn new(decoder: Decoder, crew: &Crew, stats: &Arc<Stats>, allowance: &Allowance) -> Self {
         let Decoder { records: decoder, bad_rows } = decoder;
         Self {
-            content: MemberContent::new(Arc::clone(stats)).within(allowance),
+            content: MemberContent::new(Arc::clone(stats)).within(allowance).with_crew(crew),
             ended: false,
             finished: false,
             trouble: None,
@@ -143,6 +147,8 @@ impl Decoding {
             ready: VecDeque::new(),
             ready_memory: None,
             waits: false,
+            waits_for_content: false,
+            drains: false,
             crew: crew.clone(),
             stats: Arc::clone(stats),
             allowance: allowance.clone(),
@@ -177,13 +183,15 @@ impl Decoding {
 
     /// Has `next_records` give out all records of what was pushed.
     pub(super) fn catch_up(&mut self) {
-        self.catching_up = true;
+        (self.catching_up, self.drains) = (true, true);
+        self.trouble = self.trouble.take().or(self.content.catch_up().err());
     }
 
     /// The content is damaged from here on: complete records come out, a record that was cut does not.
     pub(super) fn abandon(&mut self) -> Result<()> {
         (self.ended, self.finished) = (true, true);
         (self.wanted, self.trouble, self.helper) = (None, None, None);
+        self.drains = false;
         self.tasks.clear();
         self.backlog.clear();
         self.gathered = Gathered::default();
@@ -204,7 +212,7 @@ impl Decoding {
     /// # Errors
     /// Whatever a single decoder meets, when all records in front of it have been given out.
     pub(super) fn next_records(&mut self) -> Result<Option<Records>> {
-        self.waits = false;
+        (self.waits, self.waits_for_content) = (false, false);
         loop {
             if let Some(records) = self.ready.pop_front().or_else(|| self.decoder.next_records()) {
                 return Ok(Some(records));
@@ -231,7 +239,7 @@ impl Decoding {
             return self.take_first().map(|()| true);
         }
         if self.catching_up || self.trouble.is_some() {
-            return self.settle();
+            return if self.drains { Ok(self.drain()) } else { self.settle() };
         }
         if self.is_ripe() {
             return self.hand_out();
@@ -243,11 +251,32 @@ impl Decoding {
                 self.catching_up = !self.is_caught_up();
                 return Ok(self.catching_up);
             }
+            Ok(None) if self.content.is_waiting() => {
+                (self.waits, self.waits_for_content) = (true, true);
+                return Ok(false);
+            }
             Ok(None) if self.ended => return self.close(),
             Ok(None) => return Ok(false),
             Err(error) => self.trouble = Some(error),
         }
         Ok(true)
+    }
+
+    /// Pulls what is left of what was pushed; false where that takes more memory.
+    fn drain(&mut self) -> bool {
+        match self.content.pull() {
+            Ok(Some(piece)) => {
+                self.pulled += piece.len() as u64;
+                match self.is_open {
+                    true => self.backlog.push_back(piece),
+                    false => self.gathered.add(piece, None),
+                }
+            }
+            Ok(None) if self.content.shortage().is_some() => return false,
+            Ok(None) => self.drains = false,
+            Err(error) => (self.drains, self.trouble) = (false, Some(error)),
+        }
+        true
     }
 
     /// Makes room for what the decoder holds, and for what it makes of another piece; false where there is too little.
@@ -402,8 +431,12 @@ impl Decoding {
 
     /// Ready when `next_records` can go on.
     pub(super) fn poll_waiting(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.waits_for_content && self.content.poll_waiting(context).is_ready() {
+            return Poll::Ready(());
+        }
         match self.tasks.front_mut() {
             Some(stretch) => stretch.task.poll_done(context),
+            None if self.waits_for_content => Poll::Pending,
             None => Poll::Ready(()),
         }
     }
