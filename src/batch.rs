@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, AsArray, BinaryViewBuilder, GenericByteViewArray, Int32Builder, Int64Builder, MapBuilder,
-    RecordBatch, RecordBatchOptions, StringBuilder, StringViewBuilder, TimestampMicrosecondBuilder, UInt32Array,
+    ArrayRef, AsArray, GenericByteViewArray, Int32Builder, Int64Builder, MapBuilder, RecordBatch, RecordBatchOptions,
+    StringBuilder, StringViewArray, StringViewBuilder, TimestampMicrosecondBuilder, UInt32Array,
 };
 use arrow::buffer::Buffer;
 use arrow::compute::take;
@@ -46,6 +46,10 @@ pub(crate) struct HeaderBuilder {
 }
 
 enum ColumnBuilder {
+    /// The same in all rows.
+    Archive,
+    Type(StringViewBuilder),
+    /// Of other columns than `path` an empty one is NULL.
     Text(HeaderColumn, StringViewBuilder),
     Int64(HeaderColumn, Int64Builder),
     Mode(Int32Builder),
@@ -79,17 +83,17 @@ impl HeaderBuilder {
     /// A size or offset beyond `i64`, which no real archive has.
     pub(crate) fn append(&mut self, member: &Member) -> Result<()> {
         for column in &mut self.columns {
-            column.append(&self.archive, member)?;
-            self.bytes += column.bytes_of(member);
+            self.bytes += column.append(member)?;
         }
         self.rows += 1;
         Ok(())
     }
 
     /// The columns of the rows so far; the builder begins anew.
-    pub(crate) fn finish(&mut self) -> Vec<ArrayRef> {
+    pub(crate) fn finish(&mut self) -> Result<Vec<ArrayRef>> {
+        let rows = self.rows;
         (self.rows, self.bytes) = (0, 0);
-        self.columns.iter_mut().map(ColumnBuilder::finish).collect()
+        self.columns.iter_mut().map(|column| column.finish(&self.archive, rows)).collect()
     }
 }
 
@@ -97,10 +101,10 @@ impl ColumnBuilder {
     fn new(column: HeaderColumn) -> Self {
         use HeaderColumn as C;
         match column {
+            C::Archive => Self::Archive,
+            C::Type => Self::Type(StringViewBuilder::new()),
             // Few different values in many rows: views into one copy of each.
-            C::Archive | C::Type | C::Uname | C::Gname => {
-                Self::Text(column, StringViewBuilder::new().with_deduplicate_strings())
-            }
+            C::Uname | C::Gname => Self::Text(column, StringViewBuilder::new().with_deduplicate_strings()),
             C::Path | C::Linkname => Self::Text(column, StringViewBuilder::new()),
             C::Size | C::Uid | C::Gid | C::DataOffset => Self::Int64(column, Int64Builder::new()),
             C::Mode => Self::Mode(Int32Builder::new()),
@@ -109,19 +113,25 @@ impl ColumnBuilder {
         }
     }
 
-    fn append(&mut self, archive: &str, member: &Member) -> Result<()> {
+    /// Gives the bytes that `member` adds, where that has no small bound.
+    fn append(&mut self, member: &Member) -> Result<usize> {
         use HeaderColumn as C;
         match self {
-            Self::Text(C::Archive, builder) => builder.append_value(archive),
-            Self::Text(C::Path, builder) => builder.append_value(member.path_lossy()),
-            Self::Text(C::Type, builder) => builder.append_value(member.member_type.as_str()),
+            Self::Archive => {}
+            Self::Type(builder) => builder.append_value(member.member_type.as_str()),
             Self::Text(column, builder) => {
                 let bytes = match column {
+                    C::Path => &member.path,
                     C::Uname => &member.uname,
                     C::Gname => &member.gname,
                     _ => &member.linkname,
                 };
-                builder.append_option((!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes)));
+                match str::from_utf8(bytes) {
+                    Ok("") if *column != C::Path => builder.append_null(),
+                    Ok(text) => builder.append_value(text),
+                    Err(_) => builder.append_value(String::from_utf8_lossy(bytes)),
+                }
+                return Ok(bytes.len());
             }
             Self::Int64(column, builder) => builder.append_value(match column {
                 C::Size => to_i64(member.size, "size")?,
@@ -137,40 +147,26 @@ impl ColumnBuilder {
                     builder.values().append_value(value);
                 }
                 builder.append(!member.pax.is_empty()).map_err(internal)?;
+                return Ok(member.pax.iter().map(|(key, value)| key.len() + value.len()).sum());
             }
         }
-        Ok(())
+        Ok(0)
     }
 
-    /// What `member` adds, where that has no small bound.
-    fn bytes_of(&self, member: &Member) -> usize {
-        use HeaderColumn as C;
-        match self {
-            Self::Text(C::Path, _) => member.path.len(),
-            Self::Text(C::Uname, _) => member.uname.len(),
-            Self::Text(C::Gname, _) => member.gname.len(),
-            Self::Text(C::Linkname, _) => member.linkname.len(),
-            Self::Pax(_) => member.pax.iter().map(|(key, value)| key.len() + value.len()).sum(),
-            _ => 0,
-        }
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::Text(_, builder) => Arc::new(builder.finish()),
+    /// The column of so many rows.
+    fn finish(&mut self, archive: &str, rows: usize) -> Result<ArrayRef> {
+        Ok(match self {
+            Self::Archive => {
+                let one: ArrayRef = Arc::new(StringViewArray::from_iter_values([archive]));
+                take(&one, &UInt32Array::from(vec![0; rows]), None).map_err(internal)?
+            }
+            Self::Type(builder) | Self::Text(_, builder) => Arc::new(builder.finish()),
             Self::Int64(_, builder) => Arc::new(builder.finish()),
             Self::Mode(builder) => Arc::new(builder.finish()),
             Self::Mtime(builder) => Arc::new(builder.finish()),
             Self::Pax(builder) => Arc::new(builder.finish()),
-        }
+        })
     }
-}
-
-/// The content column of the member table: one cell a member.
-pub(crate) struct ContentBuilder {
-    builder: BinaryViewBuilder,
-    block_bytes: usize,
-    bytes: usize,
 }
 
 /// Small contents share blocks of this size.
@@ -178,49 +174,6 @@ const SHARED_BLOCK_BYTES: usize = 1 << 20;
 
 /// Content from this size on gets a block of its own instead of a copy into a shared one.
 pub(crate) const OWN_BLOCK_BYTES_MIN: usize = 64 << 10;
-
-impl ContentBuilder {
-    pub(crate) fn new() -> Self {
-        Self::with_blocks_of(SHARED_BLOCK_BYTES)
-    }
-
-    /// One whose small contents share blocks of `bytes`, within what is sensible.
-    pub(crate) fn with_blocks_of(bytes: usize) -> Self {
-        let block_bytes = block_bytes(bytes);
-        let builder = BinaryViewBuilder::new().with_fixed_block_size(u32::try_from(block_bytes).unwrap_or(u32::MAX));
-        Self { builder, block_bytes, bytes: 0 }
-    }
-
-    /// What the values so far take, roughly.
-    pub(crate) fn held_bytes(&self) -> usize {
-        held_bytes(self.builder.len(), self.bytes, self.block_bytes)
-    }
-
-    /// Bytes appended since the last `finish`.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub(crate) fn append(&mut self, content: Vec<u8>) -> Result<()> {
-        self.bytes += content.len();
-        if content.len() < OWN_BLOCK_BYTES_MIN {
-            self.builder.append_value(content);
-            return Ok(());
-        }
-        let length = u32::try_from(content.len()).map_err(|_| cell_too_large(content.len() as u64))?;
-        let block = self.builder.append_block(Buffer::from_vec(content));
-        self.builder.try_append_view(block, 0, length).map_err(internal)
-    }
-
-    pub(crate) fn append_null(&mut self) {
-        self.builder.append_null();
-    }
-
-    pub(crate) fn finish(&mut self) -> ArrayRef {
-        self.bytes = 0;
-        Arc::new(self.builder.finish())
-    }
-}
 
 /// A size for the blocks that small values share, where `bytes` would be good.
 pub(crate) fn block_bytes(bytes: usize) -> usize {
@@ -233,7 +186,7 @@ pub(crate) fn held_bytes(values: usize, bytes: usize, block_bytes: usize) -> usi
 }
 
 /// Fewer bytes of blocks are not worth looking at the views.
-const WASTE_BYTES_MIN: usize = 256 << 10;
+const WASTE_BYTES_MIN: usize = 4 << 10;
 
 /// The error for a value that no cell can hold.
 pub(crate) fn cell_too_large(bytes: u64) -> Error {

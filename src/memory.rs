@@ -8,8 +8,10 @@
 //!
 //! What a newcomer must know: each allowance owns [`ALLOWANCE_BYTES_MIN`] from its beginning to its end, used or not, so
 //! that an operator which takes all that is left can't starve the scan that feeds it. A batch that leaves is accounted
-//! by whoever claims its buffers; that may overdraw the pool, by one batch an allowance: see [`Allowance::settle`].
+//! by whoever claims its buffers; what was read is [handed over](Memory::hand_over) to them. That may overdraw the pool, by
+//! one batch an allowance: see [`Allowance::settle`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -70,13 +72,46 @@ struct Shared {
     partitions: u64,
     /// How many allowances have their own memory.
     allowances: Mutex<u64>,
+    /// What [`accounted`] bytes take, by their address.
+    accounted: Mutex<BTreeMap<usize, Accounted>>,
+}
+
+/// Memory that is tied to bytes.
+struct Accounted {
+    length: usize,
+    reservation: Reservation,
 }
 
 impl Memory {
     /// What a scan of so many partitions takes from `pool`.
     pub(crate) fn of(pool: impl MemoryPool + 'static, partitions: usize) -> Self {
-        let shared = Shared { pool: Box::new(pool), partitions: partitions.max(1) as u64, allowances: Mutex::new(0) };
+        let shared = Shared {
+            pool: Box::new(pool),
+            partitions: partitions.max(1) as u64,
+            allowances: Mutex::default(),
+            accounted: Mutex::default(),
+        };
         Self(Some(Arc::new(shared)))
+    }
+
+    /// Has somebody else account the `length` bytes at `address`: calls `account`, and gives back what was taken for
+    /// them. Where they are a smaller part of [`accounted`] bytes, those stay accounted as they are, and nobody else has
+    /// to.
+    pub(crate) fn hand_over(&self, address: usize, length: usize, account: impl FnOnce()) {
+        let Some(shared) = &self.0 else { return account() };
+        let mut accounted = lock(&shared.accounted);
+        let within = accounted.range(..=address).next_back().filter(|(start, held)| address - **start < held.length);
+        let (start, is_part) = match within {
+            Some((start, held)) => (*start, (length as u64) < held.reservation.bytes / 2),
+            None => (address, false),
+        };
+        if is_part {
+            return;
+        }
+        let held = accounted.remove(&start);
+        drop(accounted);
+        account();
+        drop(held);
     }
 
     /// Bytes that the pool has, where it says so.
@@ -352,20 +387,32 @@ impl Piece {
     }
 }
 
-/// `bytes`, with the reservation of their memory tied to them.
+/// `bytes`, with the reservation of their memory tied to them, unless it is [handed over](Memory::hand_over).
 pub(crate) fn accounted(bytes: Bytes, reservation: Reservation) -> Bytes {
-    struct Owned(Bytes, #[expect(dead_code, reason = "dropped with the bytes")] Reservation);
+    struct Owned {
+        bytes: Bytes,
+        shared: Arc<Shared>,
+    }
 
     impl AsRef<[u8]> for Owned {
         fn as_ref(&self) -> &[u8] {
-            &self.0
+            &self.bytes
         }
     }
 
-    match reservation.allowance.0 {
-        Some(_) => Bytes::from_owner(Owned(bytes, reservation)),
-        None => bytes,
+    impl Drop for Owned {
+        fn drop(&mut self) {
+            let held = lock(&self.shared.accounted).remove(&self.bytes.as_ptr().addr());
+            drop(held);
+        }
     }
+
+    // Bytes of which there are none have no address of their own.
+    let shared = reservation.allowance.0.as_ref().filter(|_| !bytes.is_empty()).map(|inner| Arc::clone(&inner.shared));
+    let Some(shared) = shared else { return bytes };
+    let held = Accounted { length: bytes.len(), reservation };
+    lock(&shared.accounted).insert(bytes.as_ptr().addr(), held);
+    Bytes::from_owner(Owned { bytes, shared })
 }
 
 /// Memory that has to be had before work goes on.

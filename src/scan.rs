@@ -151,6 +151,12 @@ impl ArchiveScan {
     /// # Errors
     /// What the policies don't let pass, with archive, member and offset.
     pub(crate) async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let next = self.prepare().await;
+        self.hand_on(next)
+    }
+
+    /// The next batch, for [`hand_on`](Self::hand_on): nobody has asked for it yet, or ever may.
+    pub(crate) async fn prepare(&mut self) -> Result<Option<RecordBatch>> {
         let report = Arc::clone(&self.partition.report);
         report.start(self.partition.index);
         if !matches!(self.state, State::Done) {
@@ -161,16 +167,24 @@ impl ArchiveScan {
         let elapsed = start.elapsed();
         self.busy += elapsed;
         report.partitions[self.partition.index].busy_nanos.add(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
-        if let Ok(Some(batch)) = &next {
-            self.stats.rows.add(batch.num_rows() as u64);
-        }
         if matches!(next, Ok(None) | Err(_)) {
             report.archive_took(&self.url, self.busy);
             (self.state, self.shift) = (State::Done, None);
         }
+        next
+    }
+
+    /// Counts and reports what was asked for.
+    ///
+    /// # Errors
+    /// As [`next_batch`](Self::next_batch).
+    pub(crate) fn hand_on(&self, next: Result<Option<RecordBatch>>) -> Result<Option<RecordBatch>> {
+        if let Ok(Some(batch)) = &next {
+            self.stats.rows.add(batch.num_rows() as u64);
+        }
         next.map_err(|error| {
             let error = error.in_archive(self.url.as_ref());
-            report.fail(&self.url, &error);
+            self.partition.report.fail(&self.url, &error);
             error
         })
     }
@@ -294,16 +308,31 @@ impl ArchiveScan {
                 return Ok(Next::End);
             }
         };
+        let next = self.take_up(reader, &member);
+        reader.recycle(member);
+        next
+    }
+
+    fn take_up(&mut self, reader: &mut ArchiveReader, member: &Member) -> Result<Next> {
         let locate = |error: Error| error.in_member(member.path_lossy()).at(member.offset);
-        if !self.selects(&member).map_err(locate)? {
+        if !self.selects(member).map_err(locate)? {
             self.stats.members_skipped.add(1);
             return Ok(Next::Member);
         }
-        if begins_elsewhere(&self.options, &member) {
+        if begins_elsewhere(&self.options, member) {
             let error = Error::new(ErrorKind::Member, "the file begins in another volume: only its end is here");
             return self.leave_out_member(locate(error)).map(|()| Next::Member);
         }
-        match self.rows.begin(&member) {
+        // The usual case of small members: no piece of content has to be awaited.
+        match reader.whole_content().map_or(Ok(false), |content| self.rows.append_whole(member, content)) {
+            Ok(false) => {}
+            Ok(true) => {
+                reader.take_whole_content();
+                return Ok(Next::Member);
+            }
+            Err(error) => return self.leave_out_member(locate(error)).map(|()| Next::Member),
+        }
+        match self.rows.begin(member) {
             Ok(true) => {
                 self.place = Some(MemberPlace { path: member.path_lossy().into_owned(), offset: member.offset });
                 Ok(Next::Content)
@@ -445,10 +474,9 @@ fn begins_elsewhere(options: &ScanOptions, member: &Member) -> bool {
 }
 
 fn is_named(options: &ScanOptions, member: &Member) -> bool {
-    let path = member.path_lossy();
     match &options.members {
-        Some(glob) => glob.matches(&path),
-        None => !(options.format.is_record() && is_apple_double(&path)),
+        Some(glob) => glob.matches(&member.path_lossy()),
+        None => !(options.format.is_record() && is_apple_double(&member.path_lossy())),
     }
 }
 

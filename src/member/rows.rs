@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+use crate::archive::ContentView;
 use crate::batch::{HeaderBuilder, batch_bytes_max, internal};
 use crate::error::Result;
 use crate::memory::{Allowance, Reservation, Shortage};
@@ -28,6 +29,12 @@ pub(crate) use self::records::{MakeDecoder, RecordColumn, RecordRows};
 
 /// Turns members into batches of one schema.
 pub(crate) trait MemberRows: Send {
+    /// Makes the row of a member whose content lies in one piece, if such rows are all that is made of members; false where
+    /// it has to [`begin`](Self::begin).
+    fn append_whole(&mut self, _member: &Member, _content: ContentView<'_>) -> Result<bool> {
+        Ok(false)
+    }
+
     /// A member begins; says whether its content is wanted.
     fn begin(&mut self, member: &Member) -> Result<bool>;
 
@@ -114,7 +121,7 @@ impl MemberRows for HeaderRows {
         if rows == 0 {
             return Ok(None);
         }
-        let batch = batch(&self.schema, self.header.finish(), rows)?;
+        let batch = batch(&self.schema, self.header.finish()?, rows)?;
         // Whoever takes the batch accounts it.
         self.memory.shrink_to(0);
         Ok(Some(batch))

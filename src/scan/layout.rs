@@ -228,7 +228,7 @@ pub(super) struct Output {
 impl MemberFilter {
     pub(super) fn keeps(&mut self, member: &Member) -> Result<bool> {
         self.header.append(member)?;
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), self.header.finish()).map_err(internal)?;
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), self.header.finish()?).map_err(internal)?;
         let keep = self.filter.keep(&batch)?;
         Ok(keep.iter().next().flatten() == Some(true))
     }

@@ -5,6 +5,7 @@
 //! to come out.
 
 mod cases;
+mod cells;
 mod cuts;
 mod flips;
 mod memory;

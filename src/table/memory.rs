@@ -17,7 +17,11 @@ const CLAIM_BYTES_MIN: usize = 4 << 10;
 
 /// Accounts the batches of one scan until the last view into them is gone.
 #[derive(Debug)]
-pub(super) struct Claims(ArrowMemoryPool);
+pub(super) struct Claims {
+    pool: ArrowMemoryPool,
+    /// Of the scan, which has accounted what it read.
+    memory: Memory,
+}
 
 /// Memory that a partition should be able to count on: what it has for itself, and, in each operator above, the batches
 /// that wait and the equal part that DataFusion gives it. With half as much, sorting members of a MiB under 256 MiB was
@@ -39,8 +43,9 @@ pub(super) fn memory_of(session: &dyn Session, partitions: usize) -> (Memory, Op
         return (Memory::default(), None);
     }
     let reservation = MemoryConsumer::new("tarsql scan").register(pool);
-    let claims = ArrowMemoryPool::new(Arc::clone(pool), MemoryConsumer::new("tarsql batch"));
-    (Memory::of(Pool { pool: Arc::clone(pool), reservation }, partitions), Some(Claims(claims)))
+    let memory = Memory::of(Pool { pool: Arc::clone(pool), reservation }, partitions);
+    let pool = ArrowMemoryPool::new(Arc::clone(pool), MemoryConsumer::new("tarsql batch"));
+    (memory.clone(), Some(Claims { pool, memory }))
 }
 
 struct Pool {
@@ -89,7 +94,8 @@ impl Claims {
         let nulls = data.nulls().map(|nulls| nulls.inner().inner());
         for buffer in data.buffers().iter().chain(nulls) {
             if buffer.capacity() >= CLAIM_BYTES_MIN {
-                buffer.claim(&self.0);
+                let address = buffer.data_ptr().addr().get();
+                self.memory.hand_over(address, buffer.capacity(), || buffer.claim(&self.pool));
             }
         }
         data.child_data().iter().for_each(|child| self.claim_data(child));
@@ -100,12 +106,13 @@ impl Claims {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, BinaryViewArray, Int64Array};
+    use arrow::array::{ArrayRef, BinaryViewArray, BinaryViewBuilder, Int64Array};
     use datafusion::execution::memory_pool::GreedyMemoryPool;
     use datafusion::execution::runtime_env::RuntimeEnvBuilder;
     use datafusion::prelude::{SessionConfig, SessionContext};
 
     use super::*;
+    use crate::memory::Allowance;
 
     fn session(pool: &Arc<dyn EnginePool>) -> SessionContext {
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(pool)).build_arc().unwrap();
@@ -135,6 +142,30 @@ mod tests {
         assert_eq!(pool.reserved(), held);
         drop(slice);
         assert_eq!(pool.reserved(), 0);
+    }
+
+    #[test]
+    fn what_was_read_is_accounted_once() {
+        let pool: Arc<dyn EnginePool> = Arc::new(GreedyMemoryPool::new(1 << 30));
+        let (memory, claims) = memory_of(&session(&pool).state(), 1);
+        let (allowance, claims) = (Allowance::new(&memory), claims.unwrap());
+        // All of a block, and a small part of one.
+        for (part, claimed) in [(0..1 << 20, 1 << 20), (100_000..200_000, 1 << 20)] {
+            let block = allowance.zeroed(1 << 20, 1 << 20).freeze(1 << 20);
+            assert_eq!(pool.reserved(), 1 << 20);
+            let mut cells = BinaryViewBuilder::with_capacity(1);
+            let index = cells.append_block(block.slice(part).into());
+            cells.try_append_view(index, 0, 100_000).unwrap();
+            let batch = RecordBatch::try_from_iter([("content", Arc::new(cells.finish()) as ArrayRef)]).unwrap();
+            for _ in 0..2 {
+                claims.claim(&batch);
+                assert_eq!(pool.reserved(), claimed);
+            }
+            drop(block);
+            assert_eq!(pool.reserved(), claimed);
+            drop(batch);
+            assert_eq!(pool.reserved(), 0);
+        }
     }
 
     #[test]

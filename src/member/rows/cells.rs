@@ -1,114 +1,29 @@
 //! One row a member, with its content in one cell: `members` with `content`, and `text`.
 
+mod cell;
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{Array, ArrayBuilder, ArrayRef, RecordBatch, StringViewBuilder};
-use arrow::buffer::Buffer;
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
+pub(crate) use self::cell::Cell;
+
 use super::{MemberRows, batch};
-use crate::batch::{
-    CELL_BYTES_MAX, ContentBuilder, HeaderBuilder, OWN_BLOCK_BYTES_MIN, batch_bytes_max, block_bytes, cell_too_large,
-    held_bytes, internal,
-};
+use crate::archive::ContentView;
+use crate::batch::{CELL_BYTES_MAX, HeaderBuilder, batch_bytes_max, cell_too_large};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::content::{MemberContent, PIECE_BYTES_MAX};
-use crate::member::utf8;
 use crate::memory::{Allowance, Reservation, Shortage};
-use crate::policy::OnInvalidUtf8;
 use crate::schema::HeaderColumn;
 use crate::stats::Stats;
 use crate::tar::{Member, MemberType};
 
-/// What a cell of [`CellRows`] is made of.
-pub(crate) enum Cell {
-    /// The stored bytes: `content`.
-    Content(Box<ContentBuilder>),
-    /// The decompressed bytes as text: `text`.
-    Text { builder: Box<StringViewBuilder>, bytes: usize, block_bytes: usize, policy: OnInvalidUtf8 },
-}
-
-impl Cell {
-    pub(crate) fn content() -> Self {
-        Self::Content(Box::new(ContentBuilder::new()))
-    }
-
-    pub(crate) fn text(policy: OnInvalidUtf8) -> Self {
-        Self::text_with_blocks_of(usize::MAX, policy)
-    }
-
-    fn text_with_blocks_of(bytes: usize, policy: OnInvalidUtf8) -> Self {
-        let block_bytes = block_bytes(bytes);
-        let builder = StringViewBuilder::new().with_fixed_block_size(u32::try_from(block_bytes).unwrap_or(u32::MAX));
-        Self::Text { builder: Box::new(builder), bytes: 0, block_bytes, policy }
-    }
-
-    /// The same, with nothing in it, and blocks of `bytes`.
-    fn with_blocks_of(&self, bytes: usize) -> Self {
-        match self {
-            Self::Content(_) => Self::Content(Box::new(ContentBuilder::with_blocks_of(bytes))),
-            Self::Text { policy, .. } => Self::text_with_blocks_of(bytes, *policy),
-        }
-    }
-
-    /// Bytes of the values since the last `finish`.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Content(builder) => builder.bytes(),
-            Self::Text { bytes, .. } => *bytes,
-        }
-    }
-
-    /// What they take, roughly.
-    fn held_bytes(&self) -> usize {
-        match self {
-            Self::Content(builder) => builder.held_bytes(),
-            Self::Text { builder, bytes, block_bytes, .. } => held_bytes(builder.len(), *bytes, *block_bytes),
-        }
-    }
-
-    fn append(&mut self, content: Vec<u8>) -> Result<()> {
-        match self {
-            Self::Content(builder) => builder.append(content),
-            Self::Text { builder, bytes, policy, .. } => {
-                if content.len() >= OWN_BLOCK_BYTES_MIN && str::from_utf8(&content).is_ok() {
-                    let length = u32::try_from(content.len()).map_err(|_| cell_too_large(content.len() as u64))?;
-                    *bytes += content.len();
-                    let block = builder.append_block(Buffer::from_vec(content));
-                    return builder.try_append_view(block, 0, length).map_err(internal);
-                }
-                let text = utf8::decode(&content, *policy)?;
-                // A character that replaces a byte takes three.
-                let length = text.as_ref().map_or(0, |text| text.len());
-                if length as u64 > CELL_BYTES_MAX {
-                    return Err(cell_too_large(length as u64));
-                }
-                *bytes += length;
-                builder.append_option(text);
-                Ok(())
-            }
-        }
-    }
-
-    fn append_null(&mut self) {
-        match self {
-            Self::Content(builder) => builder.append_null(),
-            Self::Text { builder, .. } => builder.append_null(),
-        }
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::Content(builder) => builder.finish(),
-            Self::Text { builder, bytes, .. } => {
-                *bytes = 0;
-                Arc::new(builder.finish())
-            }
-        }
-    }
-}
+/// Bytes of a batch: less than elsewhere, since each partition, queue and writer above holds several, and a few MiB are
+/// enough to be fast. A larger block of the archive is a batch all the same.
+const BYTES_MAX: usize = 4 << 20;
 
 /// One row a member, with its content in the last column.
 pub(crate) struct CellRows {
@@ -119,6 +34,10 @@ pub(crate) struct CellRows {
     batch_bytes_max: usize,
     stats: Arc<Stats>,
     open: Option<OpenCell>,
+    /// A batch that had to end before the last row.
+    ready: Option<RecordBatch>,
+    /// Rows before the first one of the block that is looked into.
+    rows_before: usize,
     allowance: Allowance,
     /// Of the rows so far and the content that is being gathered.
     memory: Reservation,
@@ -183,9 +102,11 @@ impl CellRows {
             header: HeaderBuilder::new(archive, columns),
             cell,
             batch_size,
-            batch_bytes_max: batch_bytes_max(&allowance),
+            batch_bytes_max: batch_bytes_max(&allowance).min(BYTES_MAX),
             stats,
             open: None,
+            ready: None,
+            rows_before: 0,
             memory: allowance.reservation(),
             allowance,
             wanted: None,
@@ -195,11 +116,31 @@ impl CellRows {
     /// Takes its memory from `allowance`.
     #[must_use]
     pub(crate) fn within(mut self, allowance: &Allowance) -> Self {
-        self.batch_bytes_max = batch_bytes_max(allowance);
+        self.batch_bytes_max = batch_bytes_max(allowance).min(BYTES_MAX);
         self.cell = self.cell.with_blocks_of(self.batch_bytes_max / 4);
         self.memory = allowance.reservation();
         self.allowance = allowance.clone();
         self
+    }
+
+    /// Whether the batch should end before `content`, which another block brings to it: where that makes it larger than it
+    /// should be, or where the batch may have to end within that block, and the rest of it be copied.
+    fn ends_before(&self, content: &ContentView<'_>) -> bool {
+        let (rows, pinned) = (self.header.rows(), self.cell.pinned());
+        let bytes = self.header.bytes() + self.cell.copied() + pinned + content.block.len();
+        pinned > 0 && (bytes > self.batch_bytes_max || rows + (rows - self.rows_before) > self.batch_size)
+    }
+
+    fn append_view(&mut self, member: &Member, content: &ContentView<'_>) -> Result<()> {
+        if self.cell.is_text() {
+            let start = Instant::now();
+            let appended = self.cell.append_view(content);
+            self.stats.decode_nanos.add_elapsed(start);
+            appended?;
+        } else {
+            self.cell.append_view(content)?;
+        }
+        self.header.append(member)
     }
 
     /// What is held, the content under way excepted.
@@ -260,6 +201,19 @@ impl CellRows {
 }
 
 impl MemberRows for CellRows {
+    fn append_whole(&mut self, member: &Member, content: ContentView<'_>) -> Result<bool> {
+        if member.member_type != MemberType::File || !self.cell.is_stored(content.bytes()) {
+            return Ok(false);
+        }
+        if !self.cell.looks_into(&content) {
+            if self.ends_before(&content) {
+                self.ready = self.flush()?;
+            }
+            self.rows_before = self.header.rows();
+        }
+        self.append_view(member, &content).map(|()| true)
+    }
+
     fn begin(&mut self, member: &Member) -> Result<bool> {
         if member.member_type != MemberType::File {
             self.cell.append_null();
@@ -277,7 +231,7 @@ impl MemberRows for CellRows {
                 None => error,
             });
         }
-        let is_text = matches!(self.cell, Cell::Text { .. });
+        let is_text = self.cell.is_text();
         self.open = Some(OpenCell {
             member: member.clone(),
             gathered: Vec::new(),
@@ -307,15 +261,20 @@ impl MemberRows for CellRows {
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let start = Instant::now();
-        if self.gather()? {
-            self.append()?;
+        if self.open.is_some() {
+            let start = Instant::now();
+            if self.gather()? {
+                self.append()?;
+            }
+            self.stats.decode_nanos.add_elapsed(start);
         }
-        self.stats.decode_nanos.add_elapsed(start);
+        if self.ready.is_some() {
+            return Ok(self.ready.take());
+        }
         if self.open.is_some() || self.header.rows() == 0 {
             return Ok(None);
         }
-        let bytes = self.header.bytes() + self.cell.bytes();
+        let bytes = self.header.bytes() + self.cell.copied();
         let is_full = self.header.rows() >= self.batch_size || bytes >= self.batch_bytes_max;
         if is_full || !self.memory.try_soft(self.bytes() as u64) { self.flush() } else { Ok(None) }
     }
@@ -326,7 +285,7 @@ impl MemberRows for CellRows {
         if rows == 0 {
             return Ok(None);
         }
-        let mut columns = self.header.finish();
+        let mut columns = self.header.finish()?;
         columns.push(cell);
         let batch = batch(&self.schema, columns, rows)?;
         // Whoever takes the batch accounts it.

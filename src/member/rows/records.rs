@@ -92,7 +92,7 @@ impl MemberRows for RecordRows {
         let batch_bytes_max = batch_bytes_max(&self.allowance);
         let header_bytes = self.header.bytes().saturating_mul(HEADER_REPEATS).min(2 * batch_bytes_max);
         let rows_max = (batch_bytes_max / self.header.bytes().max(1)).max(1);
-        let header = self.header.finish();
+        let header = self.header.finish()?;
         let decoder = (self.make_decoder)(member)?;
         let decoding = Decoding::new(decoder, &self.crew, &self.stats, &self.allowance).with_extra(header_bytes);
         self.open = Some(OpenRecords { header, rows_max, rest: None, decoding });
