@@ -12,7 +12,7 @@ use criterion::{BenchmarkGroup, Criterion};
 use tarsql::TarOptions;
 
 use crate::inputs::{LOG, STATES, STATES_AS_TEXT, STATES_TYPED, tar};
-use crate::workbench::{Cores, Workbench, group};
+use crate::workbench::{Cores, Workbench, bench_copy, group};
 
 /// Rows of arrow's batches: as many as DataFusion asks for.
 const BATCH_ROWS: usize = 8192;
@@ -53,7 +53,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     };
     let records =
         Records { name: "avro", bytes: &avro, options: &TarOptions::avro, arrow: ("other: arrow-avro", &decode) };
-    bench_records(criterion, &records, |_, _| ());
+    bench_records(criterion, &records, bench_copy);
 }
 
 fn bench_records(

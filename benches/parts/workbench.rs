@@ -48,8 +48,8 @@ pub(crate) struct Workbench {
 impl Workbench {
     pub(crate) fn new(cores: Cores) -> Self {
         let runtime = match cores {
-            Cores::One => Builder::new_current_thread().build(),
-            Cores::All => Builder::new_multi_thread().worker_threads(cores.count()).build(),
+            Cores::One => Builder::new_current_thread().enable_all().build(),
+            Cores::All => Builder::new_multi_thread().worker_threads(cores.count()).enable_all().build(),
         };
         let ctx = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(cores.count()));
         tarsql::register(&ctx).expect("a new session can be registered with");
