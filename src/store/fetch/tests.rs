@@ -358,6 +358,52 @@ async fn hops_fetch_little_and_the_start_is_small() {
     assert_eq!(stats.bytes_fetched.value() + stats.bytes_hopped.value(), len_of(&content()));
 }
 
+/// After a hop, what is wanted comes at once, and behind it no more than some headers.
+#[tokio::test]
+async fn what_is_wanted_is_fetched_and_little_behind_it() {
+    for (wanted, least) in [(500_000, 10_000 + 2_000 + 500_000), (1, 10_000 + 2_000), (0, 0)] {
+        let store = faulty(Fault::None, 0).await;
+        let stats = Arc::new(Stats::default());
+        let mut reader = reader_of(target(Arc::clone(&store) as _).await, settings(), Arc::clone(&stats));
+        reader.next().await.unwrap();
+        reader.skip(1_000_000);
+        reader.next().await.unwrap();
+        let begin = reader.position();
+        if wanted == 0 {
+            // Nobody says how much: the window opens, and reads on.
+            while reader.position() < begin + 500_000 {
+                reader.next().await.unwrap();
+            }
+            assert!(stats.bytes_fetched.value() > 600_000);
+            continue;
+        }
+        while reader.position() < begin + wanted {
+            reader.want(begin + wanted - reader.position());
+            reader.next().await.unwrap();
+        }
+        // Let every request that was sent be answered.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let fetched = stats.bytes_fetched.value();
+        assert!((least..least + 12_000).contains(&fetched), "{wanted}: {fetched}");
+    }
+}
+
+/// Small members that are wanted one after the other open the window again.
+#[tokio::test]
+async fn reading_on_after_a_hop_opens_the_window() {
+    let store = faulty(Fault::None, 0).await;
+    let stats = Arc::new(Stats::default());
+    let mut reader = reader_of(target(Arc::clone(&store) as _).await, settings(), Arc::clone(&stats));
+    reader.next().await.unwrap();
+    reader.skip(100_000);
+    while reader.next().await.unwrap().is_some() {
+        reader.want(5_000);
+    }
+    let largest = store.asked.lock().unwrap().iter().map(|range| range.end - range.start).max();
+    assert_eq!(largest, Some(75_000), "a fourth of the window");
+    assert!(stats.requests.value() < 60, "{}", stats.requests.value());
+}
+
 #[tokio::test]
 async fn no_more_is_under_way_than_the_window_allows() {
     let store = faulty(Fault::None, 0).await;

@@ -47,12 +47,15 @@ impl Schedule {
     }
 }
 
-/// Reads, and hops where `schedule` says so. Every piece is compared with where it says that it is.
+/// Reads, says what it wants, and hops where `schedule` says so. Every piece is compared with where it says that it is.
 async fn read(reader: &mut ObjectReader, schedule: &mut Schedule, content: &Bytes) -> Result<()> {
     loop {
         let start = usize::try_from(reader.position()).unwrap();
         let Some(piece) = reader.next().await? else { break };
         assert!(piece == content[start..start + piece.len()], "other bytes at {start}");
+        if schedule.below(4) == 0 {
+            reader.want([1, 5_000, 100_000, u64::MAX][schedule.below(4)]);
+        }
         if schedule.below(4) == 0 {
             reader.skip([1, 500, 5_000, 60_000][schedule.below(4)]);
         }
@@ -78,6 +81,8 @@ async fn the_bytes_are_right_or_there_is_an_error() {
             range_bytes: [3_000, 30_000, 200_000][chance.below(3)],
             prefetch_bytes: [1, 40_000, 100_000][chance.below(3)],
             hop_bytes_min: 4_000,
+            // What is measured here is nothing that a line would give: everything else must not depend on it.
+            line: (chance.below(8) == 0).then(Arc::default),
             ..settings()
         };
         let url = "s3://b/a.tar".to_owned();
