@@ -1,10 +1,10 @@
 //! The HTTP clients of our connections, below everything that object_store does.
 //!
 //! [`ObservedConnector`] makes clients that log every request, count those that a writer's store sends again, and refuse
-//! listings that are none; only down here are they seen. [`LengthlessConnector`] makes clients for plain web servers, which also accept a body without
-//! a length: a server that makes an archive up as it goes (`git archive`, say) sends it in chunks and can't say how long it
-//! will be. object_store 0.13 refuses any response without `Content-Length`, so that client writes one in, a number that
-//! no object can have: [`UNKNOWN_SIZE`].
+//! listings that are none; only down here are they seen. [`LengthlessConnector`] makes clients for plain web servers,
+//! which also accept a body without a length: a server that makes an archive up as it goes (`git archive`, say) sends it
+//! in chunks and can't say how long it will be. object_store 0.13 refuses any response without `Content-Length`, so that
+//! client writes one in, a number that no object can have: [`UNKNOWN_SIZE`].
 
 mod listing;
 

@@ -111,7 +111,7 @@ struct Lister<'a> {
 /// What the pages of a listing brought so far.
 #[derive(Default)]
 struct Found {
-    matching: Vec<ObjectMeta>,
+    matching: Vec<ArchiveObject>,
     keys: u64,
 }
 
@@ -217,7 +217,7 @@ impl Lister<'_> {
         loop {
             match self.page(pager, prefix, &options).await {
                 Ok(page) => {
-                    found.take(page.result.objects, pattern)?;
+                    self.take(found, page.result.objects, pattern)?;
                     let Some(token) = page.page_token else { return Ok(()) };
                     if options.page_token.as_ref() == Some(&token) {
                         let reason = "the store sent one page of its listing twice: can't go on";
@@ -287,12 +287,12 @@ impl Lister<'_> {
         })
         .await
         .map_err(|failure| describe(&failure, &self.locator.to_string()))?;
-        found.take(objects, pattern)
+        self.take(found, objects, pattern)
     }
 
     /// The client cuts slashes off the ends of listed keys, so that the marker of a directory, `x.tar/`, looks like an
     /// object `x.tar`, and may look like one that is there as well. What may be such a marker is asked for by name.
-    async fn verified(&self, mut matching: Vec<ObjectMeta>) -> Result<Vec<ArchiveObject>> {
+    async fn verified(&self, mut matching: Vec<ArchiveObject>) -> Result<Vec<ArchiveObject>> {
         matching.sort_unstable_by(|a, b| a.location.cmp(&b.location).then(b.size.cmp(&a.size)));
         let mut twice = Vec::new();
         matching.dedup_by(|next, kept| {
@@ -302,19 +302,31 @@ impl Lister<'_> {
             }
             same
         });
-        let checks = matching.into_iter().map(|meta| async {
-            if meta.size > 0 && twice.binary_search(&meta.location).is_err() {
-                return Ok(Some(meta));
-            }
-            match self.head(&meta.location).await {
-                Ok(meta) => Ok(Some(meta)),
-                Err(failure) if is_missing(&failure) => Ok(None),
-                Err(failure) => Err(describe(&failure, &self.locator.url_of(meta.location.as_ref()))),
+        // Nearly all are as they should be, and stay where they are: there may be millions.
+        let is_odd =
+            |archive: &ArchiveObject| archive.size == Some(0) || twice.binary_search(&archive.location).is_ok();
+        let odd = matching.iter().enumerate().filter(|(_, archive)| is_odd(archive));
+        let odd: Vec<(usize, Path)> = odd.map(|(place, archive)| (place, archive.location.clone())).collect();
+        let checks = odd.into_iter().map(|(place, location)| async move {
+            let url = self.locator.url_of(location.as_ref());
+            match self.head(&location).await {
+                Ok(meta) => Ok((place, Some(self.archive(url, meta)))),
+                Err(failure) if is_missing(&failure) => Ok((place, None)),
+                Err(failure) => Err(describe(&failure, &url)),
             }
         });
-        let checked: Vec<Option<ObjectMeta>> = stream::iter(checks).buffered(HEADS_MAX).try_collect().await?;
-        let archive = |meta: ObjectMeta| self.archive(self.locator.url_of(meta.location.as_ref()), meta);
-        Ok(checked.into_iter().flatten().map(archive).collect())
+        let checked: Vec<(usize, Option<ArchiveObject>)> =
+            stream::iter(checks).buffered(HEADS_MAX).try_collect().await?;
+        let mut gone = Vec::new();
+        for (place, archive) in checked {
+            match archive {
+                Some(archive) => matching[place] = archive,
+                None => gone.push(place),
+            }
+        }
+        let mut places = 0..matching.len();
+        matching.retain(|_| places.next().is_some_and(|place| gone.binary_search(&place).is_err()));
+        Ok(matching)
     }
 
     async fn head(&self, location: &Path) -> Result<ObjectMeta, RetryFailure> {
@@ -339,6 +351,14 @@ impl Lister<'_> {
         })
         .await
         .map_err(typed)
+    }
+
+    /// Adds those of `objects` that the pattern means.
+    fn take(&self, found: &mut Found, objects: Vec<ObjectMeta>, pattern: &Pattern) -> Result<()> {
+        found.keys += objects.len() as u64;
+        let matching = objects.into_iter().filter(|object| pattern.matches(object.location.as_ref()));
+        found.matching.extend(matching.map(|meta| self.archive(self.locator.url_of(meta.location.as_ref()), meta)));
+        within_limit(found.matching.len())
     }
 
     fn archive(&self, url: String, meta: ObjectMeta) -> ArchiveObject {
@@ -395,14 +415,6 @@ fn typed(failure: RetryFailure) -> RetryFailure {
         _ => error,
     };
     RetryFailure { error, attempts, elapsed }
-}
-
-impl Found {
-    fn take(&mut self, objects: Vec<ObjectMeta>, pattern: &Pattern) -> Result<()> {
-        self.keys += objects.len() as u64;
-        self.matching.extend(objects.into_iter().filter(|object| pattern.matches(object.location.as_ref())));
-        within_limit(self.matching.len())
-    }
 }
 
 fn within_limit(archives: usize) -> Result<()> {
