@@ -44,6 +44,9 @@ const READER_BYTES_MIN: u64 = 2 << 20;
 /// Shorter bodies come out of buffers on the way, and don't tell how fast it is.
 const RATE_BYTES_MIN: u64 = 256 << 10;
 
+/// Part of the way that an estimate moves towards a worse sample; half of it towards a better one.
+const RARELY: u64 = 32;
+
 /// How much to ask for, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sizes {
@@ -84,26 +87,30 @@ impl Line {
         Seat(Arc::clone(self))
     }
 
-    /// Notes how long a request waited for its answer. Much of a long wait may be the work of this machine or of the
-    /// server, so that short ones count for more.
+    /// Notes how long a request waited for its answer. A long wait may be for a core of this machine or of the server, a
+    /// short one is never by chance: it counts for more.
     pub(super) fn answered(&self, after: Duration) {
         let (nanos, before) = (nanos(after), self.latency_nanos.load(Ordering::Relaxed));
         let smoothed = match before {
             0 => nanos,
             _ if nanos < before => before - (before - nanos) / 2,
-            _ => before + (nanos - before) / 8,
+            _ => before + (nanos - before) / RARELY,
         };
         // Of two at the same time one is lost, and there will be more.
         self.latency_nanos.store(smoothed, Ordering::Relaxed);
     }
 
-    /// Notes that a whole request brought `bytes`.
+    /// Notes that a whole request brought `bytes`. Here fast ones count for more.
     pub(super) fn brought(&self, bytes: u64, after: Duration) {
         if bytes < RATE_BYTES_MIN {
             return;
         }
         let (rate, before) = (per_sec(bytes, nanos(after)), self.bytes_per_sec.load(Ordering::Relaxed));
-        let smoothed = if before == 0 { rate } else { before - before / 4 + rate / 4 };
+        let smoothed = match before {
+            0 => rate,
+            _ if rate > before => before + (rate - before) / 2,
+            _ => before - (before - rate) / RARELY,
+        };
         self.bytes_per_sec.store(smoothed.max(1), Ordering::Relaxed);
     }
 
@@ -156,7 +163,7 @@ mod tests {
         let _seats: Vec<Seat> = (0..readers).map(|_| line.sit()).collect();
         let latency = Duration::from_micros(latency_micros);
         let mut range_bytes = settings.first_range_bytes;
-        for _ in 0..100 {
+        for _ in 0..1_000 {
             line.answered(latency);
             let body = Duration::from_nanos(range_bytes * 1_000_000_000 / bytes_per_sec);
             line.brought(range_bytes, latency + body);
@@ -202,6 +209,20 @@ mod tests {
         }
     }
 
+    /// Every third request has to wait for a core, 20 ms each time.
+    #[test]
+    fn a_busy_machine_is_no_slow_line() {
+        let (line, settings) = (Arc::new(Line::default()), FetchSettings::measured());
+        for request in 0..1_000 {
+            let busy = Duration::from_millis(if request % 3 == 0 { 20 } else { 0 });
+            let answer = Duration::from_micros(300) + busy;
+            line.answered(answer);
+            line.brought(1 << 20, answer + Duration::from_millis(1) + busy);
+        }
+        let sizes = line.sizes(&settings);
+        assert!(sizes.requests <= 6 && sizes.window_bytes <= 16 * MIB, "{sizes:?}");
+    }
+
     #[test]
     fn nothing_is_known_before_the_first_answer() {
         let (line, settings) = (Line::default(), FetchSettings::measured());
@@ -216,7 +237,7 @@ mod tests {
     #[test]
     fn a_reader_that_leaves_gives_its_share_to_the_others() {
         let (line, settings) = (Arc::new(Line::default()), FetchSettings::measured());
-        for _ in 0..50 {
+        for _ in 0..200 {
             line.answered(Duration::from_millis(150));
             line.brought(8 << 20, Duration::from_millis(400));
         }
