@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-/// How much of each input there is: large enough that a query's fixed costs don't show.
-const INPUT_BYTES: usize = 16 << 20;
+/// How much of each input there is: more than caches hold, and enough that a query's fixed costs don't show.
+const INPUT_BYTES: usize = 64 << 20;
 
 /// Numbers that look random: splitmix64.
 pub(crate) struct Random(u64);

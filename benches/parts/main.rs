@@ -2,7 +2,7 @@
 //!
 //! They go through the public API, over archives in memory: a query is what users have, and what is inside may change
 //! without the benchmarks changing with it. The cost of a query as such (planning it, listing one object) is well below a
-//! millisecond, the inputs are some 16 MiB, so that it does not show.
+//! millisecond, the inputs are 16 MiB and more, so that it does not show.
 
 mod batches;
 mod decompressors;
