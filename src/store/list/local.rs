@@ -10,9 +10,11 @@ use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Weak};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt};
+use tokio::sync::oneshot;
 use url::Url;
 
 use super::{ArchiveObject, HEADS_MAX, Lister, Listing, within_limit};
@@ -31,14 +33,42 @@ pub(super) async fn list(lister: &Lister<'_>) -> Result<Listing> {
     let walk = tokio::task::spawn_blocking(move || find(&locator, watched)).await;
     drop(waiting);
     let walk = walk.map_err(|error| lister.error(ErrorKind::Unreachable, format!("can't be listed: {error}")))??;
-    let heads = walk.files.into_iter().map(|file| lister.file(file));
-    let archives = stream::iter(heads).buffered(HEADS_MAX).try_collect().await?;
+    let files = walk.files.into_iter().map(|file| lister.location(file)).collect::<Result<Vec<_>>>()?;
+    let metas = heads(lister, files.iter().map(|(_, location)| location.clone()).collect()).await;
+    let archives = files.into_iter().zip(metas).map(|(file, meta)| lister.file(file, meta));
+    let archives = stream::iter(archives).buffered(HEADS_MAX).try_collect().await?;
     Ok(Listing { archives, keys: walk.names, requests: walk.directories, ..Listing::default() })
 }
 
+/// What the store that reads them later says of files, where it says so at the first time.
+///
+/// A task and a thread's turn for each would take longer than all else. On a thread without a runtime the local store
+/// answers at once.
+async fn heads(lister: &Lister<'_>, locations: Vec<Path>) -> Vec<Option<ObjectMeta>> {
+    let (files, store) = (locations.len(), Arc::clone(&lister.connection.store));
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut metas = Vec::with_capacity(locations.len());
+        for location in &locations {
+            // A listing can't be cancelled from outside: it looks whether anybody still waits for it.
+            if sender.is_closed() {
+                return;
+            }
+            metas.push(store.head(location).now_or_never().and_then(Result::ok));
+        }
+        // Nobody left to tell: then nobody waits.
+        let _ = sender.send(metas);
+    });
+    let metas = receiver.await.unwrap_or_default();
+    let answered = metas.iter().flatten().count() as u64;
+    lister.requests.add(answered);
+    lister.stats.requests.add(answered);
+    metas.into_iter().chain(std::iter::repeat(None)).take(files).collect()
+}
+
 impl Lister<'_> {
-    /// One file, as the store that reads it later sees it.
-    async fn file(&self, file: PathBuf) -> Result<ArchiveObject> {
+    /// A file's URL, and what the store that reads it calls it.
+    fn location(&self, file: PathBuf) -> Result<(Url, Path)> {
         let refuse = |reason: &str| Error::new(ErrorKind::Locator, format!("'{}': {reason}", shown(&file)));
         let url = Url::from_file_path(&file).map_err(|()| refuse("is no absolute path"))?;
         let location = Path::from_absolute_path(&file).map_err(|_| {
@@ -46,11 +76,18 @@ impl Lister<'_> {
         })?;
         // The local store keeps `name#123` for uploads that are under way.
         match LocalFileSystem::new().path_to_filesystem(&location) {
-            Ok(path) if path == file => {}
-            Ok(_) => return Err(refuse("the name can't be read: rename it")),
-            Err(_) => return Err(refuse("names that end in '#' and digits can't be read: rename it")),
+            Ok(path) if path == file => Ok((url, location)),
+            Ok(_) => Err(refuse("the name can't be read: rename it")),
+            Err(_) => Err(refuse("names that end in '#' and digits can't be read: rename it")),
         }
-        let meta = self.head(&location).await.map_err(|failure| describe(&failure, url.as_str()))?;
+    }
+
+    /// One file, as that store sees it; it is asked again where it said nothing.
+    async fn file(&self, (url, location): (Url, Path), meta: Option<ObjectMeta>) -> Result<ArchiveObject> {
+        let meta = match meta {
+            Some(meta) => meta,
+            None => self.head(&location).await.map_err(|failure| describe(&failure, url.as_str()))?,
+        };
         Ok(self.archive(url.into(), meta))
     }
 }
