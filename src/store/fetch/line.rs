@@ -3,7 +3,7 @@
 //! All readers of a scan share one. The rule: a range is as long as [`BODY_LATENCIES`] times what one connection brings
 //! while an answer is waited for, so that waiting is a small part of reading; a skip of less than such a range is read
 //! through; and there are as many requests under way as fill [`LINE_BYTES_PER_SEC`] at what one of them was seen to
-//! bring. On a loopback that is four ranges of a MiB; at 50 ms and 25 MB/s it is some thirty of four.
+//! bring. On a loopback that is four ranges of 2 MiB; at 50 ms and 25 MB/s it is some thirty of four.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +27,7 @@ const REQUESTS_MAX: u64 = 32;
 const REQUESTS_READER_MIN: u64 = 2;
 
 /// Smaller ranges cost more to ask for than they save.
-const RANGE_BYTES_MIN: u64 = 1 << 20;
+const RANGE_BYTES_MIN: u64 = 2 << 20;
 
 /// Smaller skips aren't worth a request of their own, not even of a file.
 const HOP_BYTES_MIN: u64 = 64 << 10;
@@ -177,8 +177,9 @@ mod tests {
         // Microseconds, bytes a second and connection, readers: range, requests and window.
         for (latency, rate, readers, want) in [
             // A file, and a loopback.
-            (20, 8 << 30, 1, (MIB, 4, 4 * MIB)),
-            (500, 1 << 30, 1, (1_610_000, 4, 6_440_000)),
+            (20, 8 << 30, 1, (2 * MIB, 4, 8 * MIB)),
+            (500, 1 << 30, 1, (2 * MIB, 4, 8 * MIB)),
+            (500, 1 << 30, 16, (2 * MIB, 2, 4 * MIB)),
             // Slow connections, of which many are needed.
             (50_000, 26_214_400, 1, (3_932_000, 32, 125_800_000)),
             (50_000, 26_214_400, 8, (3_932_000, 4, 15_728_000)),
@@ -187,7 +188,7 @@ mod tests {
             (150_000, 30 << 20, 1, (8 * MIB, 32, 128 * MIB)),
             (150_000, 30 << 20, 16, (8 * MIB, 2, 8 * MIB)),
             // A telephone.
-            (100_000, 1 << 20, 1, (MIB, 32, 32 * MIB)),
+            (100_000, 1 << 20, 1, (2 * MIB, 32, 64 * MIB)),
         ] {
             let sizes = settled(latency, rate, readers);
             let about = |is: u64, want: u64| is.abs_diff(want) <= want / 50;
@@ -202,7 +203,7 @@ mod tests {
 
     #[test]
     fn small_skips_are_read_through_where_answers_take_long() {
-        for (latency, rate, want) in [(5, 8 << 30, 165_000), (500, 1 << 30, 1_610_000), (50_000, 26_214_400, 3_932_000)]
+        for (latency, rate, want) in [(5, 8 << 30, 168_000), (500, 1 << 30, 1_698_000), (50_000, 26_214_400, 3_932_000)]
         {
             let sizes = settled(latency, rate, 1);
             assert!(sizes.hop_bytes_min.abs_diff(want) <= want / 10, "{latency}: {sizes:?}");
@@ -227,7 +228,7 @@ mod tests {
     fn nothing_is_known_before_the_first_answer() {
         let (line, settings) = (Line::default(), FetchSettings::measured());
         let sizes = line.sizes(&settings);
-        assert_eq!((sizes.range_bytes, sizes.requests, sizes.hop_bytes_min), (MIB, 4, settings.hop_bytes_min));
+        assert_eq!((sizes.range_bytes, sizes.requests, sizes.hop_bytes_min), (2 * MIB, 4, settings.hop_bytes_min));
         // Headers alone don't tell how fast bodies come.
         line.answered(Duration::from_millis(50));
         line.brought(16 << 10, Duration::from_millis(50));
