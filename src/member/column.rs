@@ -4,27 +4,123 @@
 //! none, is how a misfit is found. So a text means here what it means to `CAST` in a query: `t`, `yes`, `on` and `1`
 //! are true, white space around numbers is dropped, a time zone in a timestamp is heeded.
 
-use std::str;
+mod numbers;
+mod verdicts;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, StringArray, StringBuilder, new_empty_array,
-};
+use std::sync::Arc;
+use std::{mem, str};
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, StringArray, StringBuilder, new_empty_array};
 use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
-use arrow::compute::{CastOptions, cast, cast_with_options, filter, nullif};
+use arrow::compute::{CastOptions, cast, cast_with_options, nullif};
 use arrow::datatypes::{DataType, FieldRef};
 use arrow::error::ArrowError;
 use regex::Regex;
 
+use self::numbers::{Numbers, numbers};
+pub(crate) use self::verdicts::Verdicts;
 use super::utf8;
 use crate::error::{Error, ErrorKind, Result};
-use crate::policy::{OnBadRow, OnInvalidUtf8};
+use crate::policy::OnInvalidUtf8;
 
 /// Characters of a value that an error message quotes.
 const QUOTED_CHARS_MAX: usize = 64;
 
+/// Bytes that are copied of most texts, however short they are.
+const WIDE_BYTES: usize = 32;
+
+/// Texts of one column that lie in a block of text, a row behind the other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spans<'a> {
+    /// The block; it may go on behind the texts.
+    pub(crate) block: &'a [u8],
+    /// Where the fields of all rows start in it. A byte lies between two of them.
+    pub(crate) starts: &'a [u32],
+    /// The first field of each row among them.
+    pub(crate) firsts: &'a [u32],
+    /// Which field of a row it is.
+    pub(crate) place: usize,
+}
+
+impl<'a> Spans<'a> {
+    fn len(&self) -> usize {
+        self.firsts.len()
+    }
+
+    /// Where each text starts and ends.
+    #[inline]
+    fn bounds(self) -> impl Iterator<Item = (usize, usize)> {
+        self.firsts.iter().map(move |first| {
+            let field = *first as usize + self.place;
+            let starts = &self.starts[field..field + 2];
+            (starts[0] as usize, starts[1] as usize - 1)
+        })
+    }
+
+    #[inline]
+    fn texts(self) -> impl Iterator<Item = &'a [u8]> {
+        self.bounds().map(move |(start, end)| &self.block[start..end])
+    }
+}
+
+/// One column while its rows come in.
+#[derive(Debug)]
+pub(crate) struct Column {
+    cast: Arc<TextCast>,
+    gathered: Gathered,
+}
+
+#[derive(Debug)]
+enum Gathered {
+    /// Cast when the batch ends.
+    Texts(Texts),
+    /// Parsed as they come.
+    Numbers(Box<dyn Numbers>),
+}
+
+impl Column {
+    /// An empty column that gets its values by `cast`.
+    pub(crate) fn new(cast: Arc<TextCast>) -> Self {
+        let numbers = numbers(cast.field.data_type()).map(Gathered::Numbers);
+        Self { cast, gathered: numbers.unwrap_or_else(|| Gathered::Texts(Texts::default())) }
+    }
+
+    /// An empty column of the same kind.
+    pub(crate) fn fork(&self) -> Self {
+        Self::new(Arc::clone(&self.cast))
+    }
+
+    /// Appends a row. Gives the bytes that it takes.
+    pub(crate) fn push(&mut self, text: &[u8]) -> usize {
+        match &mut self.gathered {
+            Gathered::Texts(texts) => texts.push(text),
+            Gathered::Numbers(numbers) => numbers.push(text, &self.cast),
+        }
+    }
+
+    /// Appends rows. Gives the bytes that they take.
+    pub(crate) fn extend(&mut self, spans: Spans<'_>) -> usize {
+        match &mut self.gathered {
+            Gathered::Texts(texts) => texts.extend(spans),
+            Gathered::Numbers(numbers) => numbers.extend(spans, &self.cast),
+        }
+    }
+
+    /// Takes the values out, leaves room for as many again, and tells `verdicts` about those that don't fit.
+    ///
+    /// # Errors
+    /// None that a text could cause: misfits go to `verdicts`, whatever the policy.
+    pub(crate) fn finish(&mut self, verdicts: &mut Verdicts<'_>) -> Result<ArrayRef> {
+        match &mut self.gathered {
+            Gathered::Texts(texts) => self.cast.cast(texts.take(), verdicts),
+            Gathered::Numbers(numbers) => numbers.finish(&self.cast, verdicts),
+        }
+    }
+}
+
 /// The texts of one column, one behind the other, not yet known to be UTF-8.
 #[derive(Debug)]
-pub(crate) struct Texts {
+struct Texts {
     bytes: Vec<u8>,
     offsets: Vec<i32>,
 }
@@ -36,18 +132,43 @@ impl Default for Texts {
 }
 
 impl Texts {
-    /// Appends a text.
-    pub(crate) fn push(&mut self, text: &[u8]) {
+    /// Appends a text. Gives the bytes that it takes.
+    fn push(&mut self, text: &[u8]) -> usize {
         self.bytes.extend_from_slice(text);
+        self.end_text();
+        text.len() + size_of::<i32>()
+    }
+
+    /// Appends texts. Gives the bytes that they take.
+    fn extend(&mut self, spans: Spans<'_>) -> usize {
+        let before = self.bytes.len();
+        self.offsets.reserve(spans.len());
+        for (start, end) in spans.bounds() {
+            match spans.block[start..].first_chunk::<WIDE_BYTES>() {
+                // A copy of constant length is an instruction or two; what is too much goes again.
+                Some(wide) if end - start <= WIDE_BYTES => {
+                    let length = self.bytes.len() + end - start;
+                    self.bytes.extend_from_slice(wide);
+                    self.bytes.truncate(length);
+                }
+                _ => self.bytes.extend_from_slice(&spans.block[start..end]),
+            }
+            self.end_text();
+        }
+        self.bytes.len() - before + spans.len() * size_of::<i32>()
+    }
+
+    #[inline]
+    fn end_text(&mut self) {
         self.offsets.push(i32::try_from(self.bytes.len()).expect("decoders flush long before a column has 2 GiB"));
     }
 
     /// Takes the texts out, and leaves room for as many again.
-    pub(crate) fn take(&mut self) -> Self {
+    fn take(&mut self) -> Self {
         let mut next = Self { bytes: Vec::with_capacity(self.bytes.len()), offsets: Vec::new() };
         next.offsets.reserve(self.offsets.len());
         next.offsets.push(0);
-        std::mem::replace(self, next)
+        mem::replace(self, next)
     }
 
     fn into_array(self) -> BinaryArray {
@@ -83,44 +204,59 @@ impl TextCast {
     }
 
     /// Casts the texts of a batch, and tells `verdicts` about those that don't fit.
-    ///
-    /// # Errors
-    /// None that a text could cause: misfits go to `verdicts`, whatever the policy.
-    pub(crate) fn cast(&self, texts: Texts, verdicts: &mut Verdicts<'_>) -> Result<ArrayRef> {
-        let (name, to) = (quoted(self.field.name()), self.field.data_type());
-        let bytes = texts.into_array();
-        let values = if is_binary(to) {
-            let bytes = with_nulls(&bytes, |row| self.is_null(bytes.value(row)));
-            bytes.and_then(|bytes| cast(&bytes, to)).map(|values| (None, values))
-        } else {
-            let strings = match StringArray::try_from_binary(bytes.clone()) {
-                Ok(strings) => strings,
-                Err(_) => self.mended(&bytes, verdicts),
-            };
-            let strings = with_nulls(&strings, |row| self.is_null(strings.value(row).as_bytes()));
-            let options = CastOptions { safe: true, ..CastOptions::default() };
-            strings.and_then(|strings| cast_with_options(&strings, to, &options).map(|values| (Some(strings), values)))
-        };
-        let (strings, values) = values.map_err(|error| {
-            Error::new(ErrorKind::Record, format!("column '{name}' can't be made {to}")).caused_by(error)
-        })?;
-        self.judge(strings.as_deref().map(AsArray::as_string), &values, verdicts);
+    fn cast(&self, texts: Texts, verdicts: &mut Verdicts<'_>) -> Result<ArrayRef> {
+        if is_binary(self.field.data_type()) {
+            let bytes = texts.into_array();
+            let bytes = self.with_nulls(&bytes, |row| bytes.value(row));
+            let values = bytes.and_then(|bytes| cast(&bytes, self.field.data_type()));
+            let values = values.map_err(|error| self.failed(error))?;
+            self.judge(&values, values.null_count(), verdicts, |_| None);
+            return Ok(values);
+        }
+        let (strings, values) = self.parse(texts, verdicts)?;
+        self.judge(&values, strings.null_count(), verdicts, |row| strings.is_valid(row).then(|| strings.value(row)));
         Ok(values)
     }
 
-    /// Finds the rows whose value is NULL and should not be. `strings` are what the values were parsed from.
-    fn judge(&self, strings: Option<&StringArray>, values: &ArrayRef, verdicts: &mut Verdicts<'_>) {
+    /// What texts are as strings, and what becomes of them.
+    fn parse(&self, texts: Texts, verdicts: &mut Verdicts<'_>) -> Result<(StringArray, ArrayRef)> {
+        let bytes = texts.into_array();
+        let strings = match StringArray::try_from_binary(bytes.clone()) {
+            Ok(strings) => strings,
+            Err(_) => self.mended(&bytes, verdicts),
+        };
+        let strings = self.with_nulls(&strings, |row| strings.value(row).as_bytes());
+        let options = CastOptions { safe: true, ..CastOptions::default() };
+        let values = strings.and_then(|strings| {
+            let values = cast_with_options(&strings, self.field.data_type(), &options)?;
+            Ok((strings.as_string().clone(), values))
+        });
+        values.map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, cause: ArrowError) -> Error {
+        let (name, to) = (quoted(self.field.name()), self.field.data_type());
+        Error::new(ErrorKind::Record, format!("column '{name}' can't be made {to}")).caused_by(cause)
+    }
+
+    /// Finds the rows whose value is NULL and should not be: more than `nulls`, where NULL is a value. `text` gives what
+    /// the value of a row was parsed from.
+    fn judge<'a>(
+        &self,
+        values: &ArrayRef,
+        nulls: usize,
+        verdicts: &mut Verdicts<'_>,
+        text: impl Fn(usize) -> Option<&'a str>,
+    ) {
         let nullable = self.field.is_nullable();
-        let nulls = if nullable { strings.map_or(values.null_count(), Array::null_count) } else { 0 };
-        if values.null_count() == nulls {
+        if values.null_count() == if nullable { nulls } else { 0 } {
             return;
         }
         let (name, to) = (quoted(self.field.name()), self.field.data_type());
         for row in (0..values.len()).filter(|row| values.is_null(*row)) {
-            let goes_on = match strings.filter(|strings| strings.is_valid(row)) {
-                Some(strings) => verdicts.misfit(row, nullable, || {
-                    format!("column '{name}': '{}' does not parse as {to}", quoted(strings.value(row)))
-                }),
+            let goes_on = match text(row) {
+                Some(text) => verdicts
+                    .misfit(row, nullable, || format!("column '{name}': '{}' does not parse as {to}", quoted(text))),
                 None if nullable => true,
                 None => {
                     verdicts.misfit(row, nullable, || format!("column '{name}' is NOT NULL, but the value is NULL"))
@@ -130,6 +266,15 @@ impl TextCast {
                 return;
             }
         }
+    }
+
+    /// `texts` with NULL where a text is none. `text` gives the text of a row.
+    fn with_nulls<'a>(&self, texts: &dyn Array, text: impl Fn(usize) -> &'a [u8]) -> Result<ArrayRef, ArrowError> {
+        let is_null = match &self.null_regex {
+            None => BooleanBuffer::collect_bool(texts.len(), |row| text(row).is_empty()),
+            Some(_) => BooleanBuffer::collect_bool(texts.len(), |row| self.is_null(text(row))),
+        };
+        nullif(texts, &BooleanArray::new(is_null, None))
     }
 
     fn is_null(&self, text: &[u8]) -> bool {
@@ -155,116 +300,6 @@ impl TextCast {
             }
         }
         strings.finish()
-    }
-}
-
-/// `array` with NULL in the rows that `is_null` names.
-fn with_nulls(array: &dyn Array, is_null: impl FnMut(usize) -> bool) -> Result<ArrayRef, ArrowError> {
-    nullif(array, &BooleanArray::new(BooleanBuffer::collect_bool(array.len(), is_null), None))
-}
-
-/// What becomes of the rows of one batch whose values don't fit.
-#[derive(Debug)]
-pub(crate) struct Verdicts<'a> {
-    /// The record number of each row.
-    numbers: &'a [i64],
-    on_bad_row: OnBadRow,
-    /// One for each row, as soon as the first is not `Fits`.
-    marks: Vec<Mark>,
-    /// What is wrong with the first rows of those that don't fit, column by column.
-    problems: Vec<(usize, String)>,
-    /// How many of them are wanted.
-    problems_max: usize,
-    /// The first row that ends the query.
-    end: Option<(usize, Error)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    Fits,
-    /// It stays, with a NULL.
-    Mended,
-    Dropped,
-}
-
-/// The rows of a batch that are left.
-#[derive(Debug)]
-pub(crate) struct Settled {
-    /// Their values.
-    pub(crate) columns: Vec<ArrayRef>,
-    /// Their record numbers.
-    pub(crate) numbers: Int64Array,
-    /// How many rows were mended or dropped.
-    pub(crate) bad_rows: u64,
-    /// What is wrong with some of them.
-    pub(crate) problems: Vec<String>,
-    /// The record behind them that ends the query.
-    pub(crate) end: Option<Error>,
-}
-
-impl<'a> Verdicts<'a> {
-    /// No verdict yet about rows of these record numbers. No more than `problems_max` of those that are mended or
-    /// dropped get words.
-    pub(crate) fn new(numbers: &'a [i64], on_bad_row: OnBadRow, problems_max: usize) -> Self {
-        Self { numbers, on_bad_row, marks: Vec::new(), problems: Vec::new(), problems_max, end: None }
-    }
-
-    /// A value of `row` does not fit, and NULL may stand in its place only if `nullable`. False when later rows don't
-    /// matter any more.
-    pub(crate) fn misfit(&mut self, row: usize, nullable: bool, problem: impl FnOnce() -> String) -> bool {
-        let mark = match self.on_bad_row {
-            OnBadRow::Fail => {
-                self.fatal(row, problem);
-                return false;
-            }
-            OnBadRow::Null if nullable => Mark::Mended,
-            OnBadRow::Null | OnBadRow::Skip => Mark::Dropped,
-        };
-        if self.marks.is_empty() {
-            self.marks.resize(self.numbers.len(), Mark::Fits);
-        }
-        if self.marks[row] == Mark::Fits && self.problems.len() < self.problems_max {
-            self.problems.push((row, format!("record {}, {}", self.numbers[row], problem())));
-        }
-        if self.marks[row] != Mark::Dropped {
-            self.marks[row] = mark;
-        }
-        true
-    }
-
-    /// `row` ends the query, unless an earlier one does.
-    pub(crate) fn fatal(&mut self, row: usize, problem: impl FnOnce() -> String) {
-        if self.end.as_ref().is_none_or(|(first, _)| row < *first) {
-            let message = format!("record {}, {}", self.numbers[row], problem());
-            self.end = Some((row, Error::new(ErrorKind::Record, message)));
-        }
-    }
-
-    /// Leaves out the rows that have to go: those that are dropped, and all from the one that ends the query.
-    ///
-    /// # Errors
-    /// None that a text could cause.
-    pub(crate) fn settle(mut self, columns: Vec<ArrayRef>) -> Result<Settled> {
-        let rows = self.end.as_ref().map_or(self.numbers.len(), |(row, _)| *row);
-        self.problems.sort_unstable_by_key(|(row, _)| *row);
-        let problems =
-            self.problems.into_iter().take_while(|(row, _)| *row < rows).map(|(_, problem)| problem).collect();
-        let numbers = Int64Array::from(self.numbers[..rows].to_vec());
-        let end = self.end.map(|(_, error)| error);
-        let columns: Vec<_> = columns.iter().map(|column| column.slice(0, rows)).collect();
-        let marks = self.marks.get(..rows).unwrap_or(&[]);
-        let bad_rows = marks.iter().filter(|mark| **mark != Mark::Fits).count() as u64;
-        if !marks.contains(&Mark::Dropped) {
-            return Ok(Settled { columns, numbers, bad_rows, problems, end });
-        }
-        let stays: BooleanArray = marks.iter().map(|mark| Some(*mark != Mark::Dropped)).collect();
-        let keep = |array: &dyn Array| {
-            filter(array, &stays)
-                .map_err(|error| Error::new(ErrorKind::Record, "rows can't be dropped").caused_by(error))
-        };
-        let columns = columns.iter().map(|column| keep(column)).collect::<Result<_>>()?;
-        let numbers = Int64Array::from(keep(&numbers)?.to_data());
-        Ok(Settled { columns, numbers, bad_rows, problems, end })
     }
 }
 

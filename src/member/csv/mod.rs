@@ -4,28 +4,28 @@
 //! not parse, nor count either. So records are split here, by [`Splitter`], and the texts of a batch are cast column
 //! by column, by [`TextCast`]: one path whatever the policies.
 
+mod cut;
 mod header;
+mod index;
 mod infer;
+mod rows;
 mod split;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
-use std::mem;
-use std::sync::Arc;
-
-use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use memchr::{memchr, memrchr2};
 use regex::Regex;
 
+use self::cut::CsvCutter;
+use self::index::{BLOCK_BYTES, Index};
 pub(crate) use self::infer::infer;
+use self::rows::Rows;
 use self::split::{Event, RECORD_BYTES_MAX, Splitter};
-use super::column::{TextCast, Texts, Verdicts, quoted};
-use super::{RecordDecoder, RecordOptions, Records};
-use crate::batch::batch_bytes_max;
+use super::column::quoted;
+use super::{Before, Cutter, RecordDecoder, RecordOptions, Records};
 use crate::error::{Error, ErrorKind, Result};
-use crate::policy::OnBadRow;
+use crate::report::BadRows;
 
 /// How often fields are held while they become a batch: as texts, with the room for the next ones, and as values.
 const CAST_COPIES: usize = 3;
@@ -112,8 +112,12 @@ pub(crate) fn null_regex(pattern: &str) -> Result<Regex> {
 /// After an error, `next_records` still gives the rows before the record at fault.
 #[derive(Debug)]
 pub(crate) struct CsvDecoder {
+    csv: CsvOptions,
     splitter: Splitter,
+    index: Index,
     rows: Rows,
+    /// Bytes of the member so far.
+    bytes: u64,
 }
 
 impl CsvDecoder {
@@ -124,19 +128,39 @@ impl CsvDecoder {
     pub(crate) fn new(options: RecordOptions, csv: CsvOptions) -> Result<Self> {
         let csv = csv.checked()?;
         let mut splitter = Splitter::new(&csv);
-        let (rows, kept) = Rows::new(options, csv)?;
+        let (rows, kept) = Rows::new(options, &csv)?;
         if let Some(kept) = kept {
             splitter.keep(kept);
         }
-        Ok(Self { splitter, rows })
+        Ok(Self { index: Index::new(csv.delimiter), csv, splitter, rows, bytes: 0 })
+    }
+
+    /// Takes plain lines off the front of `input`, as many as are worth looking at together. Gives the bytes that they
+    /// have: none, where the next record needs the splitter.
+    fn take_lines(&mut self, input: &[u8]) -> Result<usize> {
+        let block_bytes = BLOCK_BYTES.min(self.splitter.record_bytes_max());
+        if !self.splitter.is_between_records() || !self.rows.has_layout() {
+            return Ok(0);
+        }
+        let block = &input[..input.len().min(block_bytes)];
+        let plain = memchr(self.csv.quote, block).map_or(block, |quote| &block[..quote]);
+        let Some(newline) = memrchr2(b'\r', b'\n', plain) else { return Ok(0) };
+        self.index.read(&input[..=newline]);
+        self.rows.take_lines(input, &self.index)?;
+        Ok(newline + 1)
     }
 }
 
 impl RecordDecoder for CsvDecoder {
     fn decode(&mut self, piece: Bytes) -> Result<()> {
+        self.bytes += piece.len() as u64;
         let mut rest = piece.as_ref();
-        while let Some(event) = self.splitter.next(&mut rest) {
-            if let Some(kept) = self.rows.take(event)? {
+        while !rest.is_empty() {
+            let taken = self.take_lines(rest)?;
+            rest = &rest[taken..];
+            if let Some(event) = self.splitter.next(&mut rest)
+                && let Some(kept) = self.rows.take(event)?
+            {
                 self.splitter.keep(kept);
             }
         }
@@ -156,146 +180,27 @@ impl RecordDecoder for CsvDecoder {
     }
 
     fn next_records(&mut self) -> Option<Records> {
-        self.rows.finished.pop_front()
+        self.rows.next_records()
     }
 
     fn bytes_wanted(&self, piece_bytes: usize) -> usize {
-        self.splitter.bytes_wanted() + CAST_COPIES * (self.rows.buffered + piece_bytes)
-    }
-}
-
-/// What a record has to look like.
-#[derive(Debug)]
-struct Layout {
-    /// Fields that each record has.
-    fields: usize,
-    /// Which of them are asked for; none where the member lacks a column.
-    places: Vec<Option<usize>>,
-}
-
-impl Layout {
-    /// How many fields of a record have to be kept.
-    fn kept(&self) -> usize {
-        self.places.iter().flatten().max().map_or(0, |last| last + 1)
-    }
-}
-
-/// Collects records into batches.
-#[derive(Debug)]
-struct Rows {
-    options: RecordOptions,
-    projected: SchemaRef,
-    casts: Vec<TextCast>,
-    /// With a header, not known before it.
-    layout: Option<Layout>,
-    /// Fields of the batch under way, column by column.
-    texts: Vec<Texts>,
-    /// Record numbers of the batch under way.
-    numbers: Vec<i64>,
-    /// Bytes of both.
-    buffered: usize,
-    /// A batch is handed on when its fields take this many bytes, however few its rows.
-    batch_bytes_max: usize,
-    /// Records so far, good or bad.
-    records: i64,
-    finished: VecDeque<Records>,
-}
-
-impl Rows {
-    /// No rows yet. Also says how many fields of each record are needed, if that is known.
-    fn new(options: RecordOptions, csv: CsvOptions) -> Result<(Self, Option<usize>)> {
-        let cast = |field: &Arc<_>| TextCast::new(Arc::clone(field), csv.null_regex.clone(), options.on_invalid_utf8);
-        let casts = options.schema.fields().iter().map(cast).collect::<Result<Vec<_>>>()?;
-        let projected = options.schema.project(&options.projection).map_err(|error| {
-            Error::new(ErrorKind::Schema, "the projection does not fit the columns").caused_by(error)
-        })?;
-        let layout = (!csv.has_header).then(|| Layout {
-            fields: options.schema.fields().len(),
-            places: options.projection.iter().copied().map(Some).collect(),
-        });
-        let kept = layout.as_ref().map(Layout::kept);
-        let rows = Self {
-            projected: Arc::new(projected),
-            casts: options.projection.iter().map(|place| casts[*place].clone()).collect(),
-            layout,
-            texts: options.projection.iter().map(|_| Texts::default()).collect(),
-            numbers: Vec::new(),
-            buffered: 0,
-            batch_bytes_max: batch_bytes_max(&options.allowance),
-            records: 0,
-            finished: VecDeque::new(),
-            options,
-        };
-        Ok((rows, kept))
+        self.splitter.bytes_wanted() + self.index.bytes() + CAST_COPIES * (self.rows.bytes() + piece_bytes)
     }
 
-    /// Takes the header or a record. The header tells how many fields of each record are needed.
-    fn take(&mut self, event: Event<'_>) -> Result<Option<usize>> {
-        let Some(layout) = &self.layout else {
-            let names = header::names(&event)?;
-            let places = header::places(&names, &self.options)?;
-            let layout = self.layout.insert(Layout { fields: names.len(), places });
-            return Ok(Some(layout.kept()));
-        };
-        self.records += 1;
-        match event {
-            Event::Record(fields) if fields.count() == layout.fields => {
-                for (place, texts) in layout.places.iter().zip(&mut self.texts) {
-                    let Some(place) = place else { continue };
-                    let text = fields.get(*place);
-                    texts.push(text);
-                    self.buffered += text.len() + size_of::<i32>();
-                }
-                self.numbers.push(self.records);
-                self.buffered += size_of::<i64>();
-                if self.numbers.len() >= self.options.batch_size || self.buffered >= self.batch_bytes_max {
-                    self.flush()?;
-                }
-            }
-            Event::TooLong => {
-                self.flush()?;
-                return Err(too_long(&format!("record {}", self.records)));
-            }
-            misfit if self.options.on_bad_row != OnBadRow::Fail => {
-                let problem = || format!("record {} {}", self.records, misfit_of(&misfit, layout.fields));
-                self.options.bad_rows.add(problem);
-            }
-            misfit => {
-                let problem = misfit_of(&misfit, layout.fields);
-                // A value in an earlier record may be at fault first.
-                self.flush()?;
-                return Err(Error::new(ErrorKind::Record, format!("record {} {problem}", self.records)));
-            }
-        }
-        Ok(None)
+    fn cutter(&self) -> Option<Box<dyn Cutter>> {
+        CsvCutter::new(&self.csv).map(|cutter| Box::new(cutter) as Box<dyn Cutter>)
     }
 
-    /// Makes a batch of the rows so far.
-    fn flush(&mut self) -> Result<()> {
-        if self.numbers.is_empty() {
-            return Ok(());
-        }
-        self.buffered = 0;
-        let capacity = self.numbers.len();
-        let numbers = mem::replace(&mut self.numbers, Vec::with_capacity(capacity));
-        let mut verdicts = Verdicts::new(&numbers, self.options.on_bad_row, self.options.bad_rows.room());
-        let places = self.layout.iter().flat_map(|layout| &layout.places);
-        let columns = places.zip(&self.casts).zip(&mut self.texts).zip(self.projected.fields());
-        let columns = columns.map(|(((place, cast), texts), field)| match place {
-            Some(_) => cast.cast(texts.take(), &mut verdicts),
-            None => Ok(new_null_array(field.data_type(), numbers.len())),
-        });
-        let columns = columns.collect::<Result<_>>()?;
-        let settled = verdicts.settle(columns)?;
-        self.options.bad_rows.add_all(settled.bad_rows, settled.problems);
-        if !settled.numbers.is_empty() {
-            let rows = RecordBatchOptions::new().with_row_count(Some(settled.numbers.len()));
-            let batch = RecordBatch::try_new_with_options(Arc::clone(&self.projected), settled.columns, &rows);
-            let batch =
-                batch.map_err(|error| Error::new(ErrorKind::Record, "the rows make no batch").caused_by(error))?;
-            self.finished.push_back(Records { batch, row_numbers: settled.numbers });
-        }
-        settled.end.map_or(Ok(()), Err)
+    fn fork(&self, before: Before, bad_rows: BadRows) -> Option<Box<dyn RecordDecoder>> {
+        let mut splitter = Splitter::between_records(&self.csv);
+        splitter.keep(self.rows.kept()?);
+        let (csv, index) = (self.csv.clone(), Index::new(self.csv.delimiter));
+        let rows = self.rows.fork(before.records, bad_rows);
+        Some(Box::new(Self { csv, splitter, index, rows, bytes: before.bytes }))
+    }
+
+    fn read_so_far(&self) -> Before {
+        Before { records: self.rows.records(), bytes: self.bytes }
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) const RECORD_BYTES_MAX: usize = 64 << 20;
 pub(super) const FIELDS_MAX: usize = 1 << 20;
 
 /// The UTF-8 byte order mark.
-const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
+pub(super) const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
 /// The fields of one record, unquoted.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,11 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// So many fields, of which none is kept.
+    pub(super) fn counted(count: usize) -> Self {
+        Self { bytes: &[], ends: &[], gap: 0, count }
+    }
+
     /// How many fields the record has, kept or not.
     pub(super) fn count(&self) -> usize {
         self.count
@@ -114,9 +119,24 @@ impl Splitter {
         splitter
     }
 
+    /// A splitter for text that begins between two records of a member.
+    pub(super) fn between_records(csv: &CsvOptions) -> Self {
+        Self { place: Place::Between, ..Self::new(csv) }
+    }
+
     /// From now on only the first `fields` fields of a record are kept; the others are counted.
     pub(super) fn keep(&mut self, fields: usize) {
         self.fields_max = fields.clamp(1, FIELDS_MAX);
+    }
+
+    /// Whether the next byte begins a record, unless it begins a line that is none.
+    pub(super) fn is_between_records(&self) -> bool {
+        self.place == Place::Between
+    }
+
+    /// Bytes that a record may have.
+    pub(super) fn record_bytes_max(&self) -> usize {
+        self.record_bytes_max
     }
 
     /// Bytes that the record under way takes, and may take while its room doubles.

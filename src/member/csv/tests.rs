@@ -1,5 +1,7 @@
 //! How CSV members are read, in pieces of any size and batches of any number of rows.
 
+mod forks;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
@@ -10,7 +12,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::*;
 use crate::member::unite::unite;
-use crate::policy::OnInvalidUtf8;
+use crate::policy::{OnBadRow, OnInvalidUtf8};
 use crate::stats::Stats;
 use DataType::{Boolean, Date32, Float64, Int64, Null, Utf8View};
 use OnBadRow::{Fail, Skip};
@@ -94,7 +96,7 @@ impl Case {
             batch_size,
             on_bad_row: self.on_bad_row,
             on_invalid_utf8: self.on_invalid_utf8,
-            bad_rows: crate::report::BadRows::counted(Arc::clone(stats)),
+            bad_rows: BadRows::counted(Arc::clone(stats)),
             allowance: crate::memory::Allowance::unlimited(),
         };
         let mut decoder = CsvDecoder::new(options, self.csv.clone())?;
