@@ -16,6 +16,7 @@ use object_store::path::Path;
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
 use tokio::sync::Mutex;
 
+use super::column::Scratch;
 use super::feed::Queue;
 use super::file::{ParquetFile, Uploads};
 use super::properties::Properties;
@@ -60,7 +61,8 @@ impl Names {
 /// What the encoders of one sink share.
 pub(super) struct Shared {
     pub(super) properties: Properties,
-    pub(super) row_groups: ArrowRowGroupWriterFactory,
+    /// For columns that we don't encode ourselves.
+    pub(super) library: ArrowRowGroupWriterFactory,
     pub(super) uploads: Arc<Uploads>,
     pub(super) limits: Limits,
     /// None if all is one file.
@@ -79,6 +81,10 @@ impl Shared {
             None => folder.clone(),
         };
         ParquetFile::begin(&self.properties, &self.uploads, path)
+    }
+
+    fn row_group(&self) -> Result<RowGroup> {
+        Ok(RowGroup::new(self.properties.columns(&self.library)?, Arc::clone(&self.properties.schema)))
     }
 
     pub(super) async fn finish(&self, file: ParquetFile) -> Result<()> {
@@ -119,6 +125,7 @@ pub(super) struct Encoder {
     /// Threads that the columns of a batch are dealt to.
     lanes: usize,
     open: HashMap<Path, Open>,
+    scratch: Scratch,
     /// Memory of all that is open.
     held: usize,
     reservation: MemoryReservation,
@@ -132,7 +139,8 @@ impl Encoder {
         lanes: usize,
         reservation: MemoryReservation,
     ) -> Self {
-        Self { shared, queue, one_file, lanes, open: HashMap::new(), held: 0, reservation }
+        let (open, scratch) = (HashMap::new(), Scratch::default());
+        Self { shared, queue, one_file, lanes, open, scratch, held: 0, reservation }
     }
 
     /// Encodes until there is nothing more to come, and finishes files that are its own.
@@ -191,10 +199,10 @@ impl Encoder {
         let Some(open) = self.open.get_mut(folder) else { return Ok(()) };
         let group = match open.group.take() {
             Some(group) => group,
-            None => RowGroup::new(&self.shared.row_groups, Arc::clone(&self.shared.properties.schema))?,
+            None => self.shared.row_group()?,
         };
         let before = group.memory;
-        let group = group.write(&piece, self.lanes, &self.shared.encode_time).await?;
+        let group = group.write(&piece, self.lanes, &mut self.scratch, &self.shared.encode_time).await?;
         self.held = self.held + group.memory - before;
         let is_full = group.bytes >= self.shared.limits.group_bytes;
         open.group = Some(group);
@@ -243,7 +251,7 @@ impl Encoder {
         let Some(open) = self.open.get_mut(folder) else { return Ok(()) };
         let Some(group) = open.group.take() else { return Ok(()) };
         let (shared, group_memory) = (&self.shared, group.memory);
-        let group = group.close(&shared.encode_time)?;
+        let group = group.close(&mut self.scratch, &shared.encode_time)?;
         let rows = group.rows;
         let mut slot = open.slot.lock().await;
         let file = match slot.take() {

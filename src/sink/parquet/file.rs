@@ -70,7 +70,7 @@ impl ParquetFile {
         let mut row_group = self.writer.next_row_group()?;
         for column in group.columns {
             let timer = time.timer();
-            column.append_to_row_group(&mut row_group)?;
+            column.append(&mut row_group)?;
             timer.done();
             if !self.parts.send(&self.sender).await {
                 return Err(reason(self.uploader).await);

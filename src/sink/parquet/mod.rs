@@ -5,6 +5,7 @@
 //! row groups of their own, and a file is the row groups of all of them, one behind the other. Where the input has an
 //! order, one encoder keeps it, and the columns are encoded in parallel instead.
 
+mod column;
 mod encoder;
 mod feed;
 mod file;

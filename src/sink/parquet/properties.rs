@@ -10,10 +10,11 @@ use datafusion::physical_expr::expressions::Column;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
 use parquet::file::metadata::SortingColumn;
-use parquet::file::properties::{WriterPropertiesBuilder, WriterPropertiesPtr};
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 
+use super::column::{ColumnEncoder, Settings};
 use crate::error::{Error, ErrorKind};
 
 type Result<T, E = datafusion::error::DataFusionError> = std::result::Result<T, E>;
@@ -23,6 +24,8 @@ type Result<T, E = datafusion::error::DataFusionError> = std::result::Result<T, 
 pub(super) struct Properties {
     pub(super) schema: SchemaRef,
     parquet: SchemaDescriptor,
+    /// One for each column of the schema.
+    columns: Vec<Encoding>,
     writer: WriterPropertiesPtr,
     /// Rows that a row group has at most.
     pub(super) rows_max: usize,
@@ -52,6 +55,7 @@ impl Properties {
         Ok(Self {
             rows_max: writer.max_row_group_row_count().unwrap_or(usize::MAX),
             bytes_max: writer.max_row_group_bytes(),
+            columns: Encoding::of_all(&schema, &parquet, &writer),
             schema,
             parquet,
             writer: Arc::new(writer),
@@ -63,14 +67,57 @@ impl Properties {
         Ok(SerializedFileWriter::new(sink, self.parquet.root_schema_ptr(), Arc::clone(&self.writer))?)
     }
 
-    /// Makes the writers of row groups, which fit into any of the files.
-    pub(super) fn row_groups(&self) -> Result<ArrowRowGroupWriterFactory> {
+    /// Makes the library's writers of row groups, which fit into any of the files.
+    pub(super) fn library(&self) -> Result<ArrowRowGroupWriterFactory> {
         Ok(ArrowRowGroupWriterFactory::new(&self.file(io::sink())?, Arc::clone(&self.schema)))
+    }
+
+    /// The columns of a row group, with those of `library` where we don't encode them ourselves.
+    pub(super) fn columns(&self, library: &ArrowRowGroupWriterFactory) -> Result<Vec<ColumnEncoder>> {
+        // The index only matters to encryption.
+        let writers = if self.has_foreign_columns() { library.create_column_writers(0)? } else { Vec::new() };
+        let mut writers = writers.into_iter();
+        let columns = self.columns.iter().map(|column| match column {
+            Encoding::Ours(settings) => {
+                writers.next();
+                ColumnEncoder::ours(settings.as_ref().clone())
+            }
+            Encoding::Theirs { leaves } => ColumnEncoder::Theirs(writers.by_ref().take(*leaves).collect()),
+        });
+        Ok(columns.collect())
+    }
+
+    fn has_foreign_columns(&self) -> bool {
+        self.columns.iter().any(|column| matches!(column, Encoding::Theirs { .. }))
     }
 
     #[cfg(test)]
     fn writer(&self) -> &parquet::file::properties::WriterProperties {
         &self.writer
+    }
+}
+
+/// Who encodes a column.
+#[derive(Debug)]
+enum Encoding {
+    Ours(Box<Settings>),
+    Theirs { leaves: usize },
+}
+
+impl Encoding {
+    fn of_all(schema: &Schema, parquet: &SchemaDescriptor, properties: &WriterProperties) -> Vec<Self> {
+        let mut leaves = vec![Vec::new(); schema.fields().len()];
+        for leaf in 0..parquet.num_columns() {
+            leaves[parquet.get_column_root_idx(leaf)].push(parquet.column(leaf));
+        }
+        let columns = schema.fields().iter().zip(leaves).map(|(field, leaves)| {
+            match &leaves[..] {
+                [leaf] => Settings::new(field, leaf, properties).map(|settings| Self::Ours(Box::new(settings))),
+                _ => None,
+            }
+            .unwrap_or(Self::Theirs { leaves: leaves.len() })
+        });
+        columns.collect()
     }
 }
 

@@ -1,18 +1,19 @@
 //! A row group while it is encoded, apart from any file.
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{ArrowNativeType, ByteViewType, DataType, SchemaRef};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{ArrowNativeType, ByteViewType, DataType, FieldRef, SchemaRef};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_plan::metrics::Time;
-use parquet::arrow::arrow_writer::{
-    ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves,
-};
+
+use super::column::{ColumnEncoder, EncodedChunk, Scratch};
 
 /// Columns that are being written.
 pub(super) struct RowGroup {
     schema: SchemaRef,
-    columns: Vec<ArrowColumnWriter>,
+    columns: Vec<ColumnEncoder>,
     pub(super) rows: usize,
     /// Bytes that it will have, about: those of the pages, and what is not in a page yet as it is.
     pub(super) bytes: usize,
@@ -22,51 +23,66 @@ pub(super) struct RowGroup {
 
 /// Columns that are written, and wait for their place in a file.
 pub(super) struct ClosedRowGroup {
-    pub(super) columns: Vec<ArrowColumnChunk>,
+    pub(super) columns: Vec<EncodedChunk>,
     pub(super) rows: usize,
 }
 
 impl RowGroup {
-    pub(super) fn new(factory: &ArrowRowGroupWriterFactory, schema: SchemaRef) -> Result<Self> {
-        // The index only matters to encryption.
-        Ok(Self { schema, columns: factory.create_column_writers(0)?, rows: 0, bytes: 0, memory: 0 })
+    pub(super) fn new(columns: Vec<ColumnEncoder>, schema: SchemaRef) -> Self {
+        Self { schema, columns, rows: 0, bytes: 0, memory: 0 }
     }
 
-    /// Encodes `batch`, with its columns dealt to `lanes` tasks.
-    pub(super) async fn write(mut self, batch: &RecordBatch, lanes: usize, time: &Time) -> Result<Self> {
+    /// Encodes `batch`, with its columns dealt to `lanes` tasks. With one lane it happens here, with `scratch`.
+    pub(super) async fn write(
+        mut self,
+        batch: &RecordBatch,
+        lanes: usize,
+        scratch: &mut Scratch,
+        time: &Time,
+    ) -> Result<Self> {
         self.rows += batch.num_rows();
-        let leaves = leaves(&self.schema, batch)?;
-        let lanes = lanes.clamp(1, leaves.len().max(1));
+        let lanes = lanes.clamp(1, self.columns.len().max(1));
         if lanes == 1 {
             let _timer = time.timer();
-            self.columns.iter_mut().zip(&leaves).try_for_each(|(column, leaf)| column.write(leaf))?;
+            let columns = self.columns.iter_mut().zip(self.schema.fields()).zip(batch.columns());
+            for ((column, field), array) in columns {
+                column.write(field, array, scratch)?;
+            }
         } else {
-            self.columns = write_in_lanes(self.columns, leaves, lanes, time).await?;
+            self.columns = write_in_lanes(self.columns, &self.schema, batch, lanes, time).await?;
         }
-        self.bytes = self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
-        self.memory = self.columns.iter().map(ArrowColumnWriter::memory_size).sum();
+        self.bytes = self.columns.iter().map(ColumnEncoder::bytes).sum();
+        self.memory = self.columns.iter().map(ColumnEncoder::memory).sum();
         // Encoding waits for nothing by itself, and others want to run too.
         tokio::task::yield_now().await;
         Ok(self)
     }
 
     /// Ends the last page of each column.
-    pub(super) fn close(self, time: &Time) -> Result<ClosedRowGroup> {
+    pub(super) fn close(self, scratch: &mut Scratch, time: &Time) -> Result<ClosedRowGroup> {
         let _timer = time.timer();
-        let columns = self.columns.into_iter().map(ArrowColumnWriter::close).collect::<Result<_, _>>()?;
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for column in self.columns {
+            columns.extend(column.close(scratch)?);
+        }
         Ok(ClosedRowGroup { columns, rows: self.rows })
     }
 }
 
+/// A column, and what to write to it.
+type Lane = Vec<(ColumnEncoder, FieldRef, ArrayRef)>;
+
 async fn write_in_lanes(
-    columns: Vec<ArrowColumnWriter>,
-    leaves: Vec<ArrowLeafColumn>,
+    columns: Vec<ColumnEncoder>,
+    schema: &SchemaRef,
+    batch: &RecordBatch,
     lanes: usize,
     time: &Time,
-) -> Result<Vec<ArrowColumnWriter>> {
-    let mut dealt: Vec<Vec<(ArrowColumnWriter, ArrowLeafColumn)>> = (0..lanes).map(|_| Vec::new()).collect();
-    for (index, column) in columns.into_iter().zip(leaves).enumerate() {
-        dealt[index % lanes].push(column);
+) -> Result<Vec<ColumnEncoder>> {
+    let mut dealt: Vec<Lane> = (0..lanes).map(|_| Vec::new()).collect();
+    let arrays = schema.fields().iter().zip(batch.columns());
+    for (index, (column, (field, array))) in columns.into_iter().zip(arrays).enumerate() {
+        dealt[index % lanes].push((column, Arc::clone(field), Arc::clone(array)));
     }
     let tasks = dealt.into_iter().map(|lane| {
         let time = time.clone();
@@ -89,18 +105,11 @@ async fn write_in_lanes(
     Ok(columns)
 }
 
-fn leaves(schema: &SchemaRef, batch: &RecordBatch) -> Result<Vec<ArrowLeafColumn>> {
-    let mut leaves = Vec::with_capacity(batch.num_columns());
-    for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        leaves.extend(compute_leaves(field, column)?);
-    }
-    Ok(leaves)
-}
-
-fn write_columns(lane: Vec<(ArrowColumnWriter, ArrowLeafColumn)>) -> Result<Vec<ArrowColumnWriter>> {
-    let written = lane.into_iter().map(|(mut writer, leaf)| {
-        writer.write(&leaf)?;
-        Ok(writer)
+fn write_columns(lane: Lane) -> Result<Vec<ColumnEncoder>> {
+    let mut scratch = Scratch::default();
+    let written = lane.into_iter().map(|(mut column, field, array)| {
+        column.write(&field, &array, &mut scratch)?;
+        Ok(column)
     });
     written.collect()
 }
@@ -157,8 +166,6 @@ fn view_bytes<T: ByteViewType + ?Sized>(array: &arrow::array::GenericByteViewArr
 mod tests {
     use arrow::array::{BinaryViewArray, DictionaryArray, Int64Array, ListArray};
     use arrow::datatypes::{Int32Type, Int64Type};
-
-    use std::sync::Arc;
 
     use super::*;
 

@@ -40,16 +40,16 @@ use crate::locator::redacted;
 
 /// Encoded bytes of a row group: enough for good compression and large reads, and little enough that every core can
 /// hold one.
-const GROUP_BYTES: usize = 64 << 20;
+const GROUP_BYTES: usize = 32 << 20;
 
 /// Below that a row group is not worth an encoder of its own.
 const GROUP_BYTES_MIN: usize = 8 << 20;
 
 /// Batches that wait for an encoder, in bytes.
-const QUEUE_BYTES: usize = 32 << 20;
+const QUEUE_BYTES: usize = 16 << 20;
 
 /// Parts of files that are sent at a time.
-const PARTS_SENDING: usize = 8;
+const PARTS_SENDING: usize = 4;
 
 /// The smallest part that every store takes.
 const PART_BYTES_MIN: usize = 5 << 20;
@@ -315,7 +315,7 @@ impl Job {
         };
         let properties = config.file_properties()?;
         let shared = Shared {
-            row_groups: properties.row_groups()?,
+            library: properties.library()?,
             uploads: Arc::new(uploads),
             limits: Limits {
                 group_rows: properties.rows_max,
