@@ -19,6 +19,9 @@ use super::target::failed;
 /// Temporary names of one target that may be taken, by other writers or by what a killed process left.
 const TEMPORARY_NAMES_MAX: u32 = 10_000;
 
+/// How often a folder may vanish before a file is created in it: as often as other jobs give up at that very moment.
+const VANISHED_FOLDERS_MAX: usize = 100;
+
 /// Folders that a writer made, to be removed again if it publishes nothing.
 #[derive(Debug, Default)]
 pub(super) struct MadeFolders(Mutex<BTreeSet<PathBuf>>);
@@ -67,21 +70,39 @@ impl LocalUpload {
     /// # Errors
     /// The system's, which the caller has not seen the last of if it ignores them: nothing can be written there.
     pub(super) fn create(target: PathBuf, url: Arc<str>, made: &MadeFolders) -> StoreResult<Self> {
-        let can_not = |error: io::Error| failed(&url, "can't be written", &error);
-        if let Some(folder) = target.parent() {
-            made.make(folder).map_err(can_not)?;
-        }
-        for number in 1..=TEMPORARY_NAMES_MAX {
-            let temporary = temporary_name(&target, number);
-            match OpenOptions::new().write(true).create_new(true).open(&temporary) {
-                Ok(_) => return Ok(Self { target, url, temporary: Some(temporary), offset: 0 }),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(can_not(error)),
+        let create = || {
+            if let Some(folder) = target.parent() {
+                made.make(folder)?;
+            }
+            create_temporary(&target)
+        };
+        let mut created = create();
+        for _ in 0..VANISHED_FOLDERS_MAX {
+            match &created {
+                // Another job made the folder, had nothing to publish, and took it away as soon as we had found it.
+                Err(error) if error.kind() == ErrorKind::NotFound => created = create(),
+                _ => break,
             }
         }
-        let taken = format!("all {TEMPORARY_NAMES_MAX} temporary names beside it are taken");
-        Err(can_not(io::Error::new(ErrorKind::AlreadyExists, taken)))
+        match created {
+            Ok(temporary) => Ok(Self { target, url, temporary: Some(temporary), offset: 0 }),
+            Err(error) => Err(failed(&url, "can't be written", &error)),
+        }
     }
+}
+
+/// Creates a file of a temporary name beside `target`.
+fn create_temporary(target: &Path) -> io::Result<PathBuf> {
+    for number in 1..=TEMPORARY_NAMES_MAX {
+        let temporary = temporary_name(target, number);
+        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+            Ok(_) => return Ok(temporary),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let taken = format!("all {TEMPORARY_NAMES_MAX} temporary names beside it are taken");
+    Err(io::Error::new(ErrorKind::AlreadyExists, taken))
 }
 
 /// `.name#1`: hidden from those who skip a leading dot, from those who look for an ending, and from object_store, which
@@ -226,6 +247,35 @@ mod tests {
         first.complete().await.unwrap();
         assert_eq!(names(&folder.path().join("a/b")), ["x.csv"]);
         assert_eq!(fs::read(&target).unwrap(), b"hello world");
+    }
+
+    #[test]
+    fn a_folder_that_another_job_takes_away_is_made_again() {
+        const ROUNDS: usize = 2_000;
+
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a/b/x.csv");
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // It makes and removes the same folders all the time, as jobs do that fail.
+            scope.spawn(|| {
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let other = MadeFolders::default();
+                    // It may lose the race itself.
+                    let _ = other.make(&folder.path().join("a/b"));
+                    other.remove();
+                }
+            });
+            let created = (0..ROUNDS).map(|_| {
+                let made = MadeFolders::default();
+                let created = LocalUpload::create(target.clone(), "file:///x.csv".into(), &made).map(drop);
+                made.remove();
+                created
+            });
+            let failed = created.filter_map(Result::err).next();
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(failed.is_none(), "{failed:?}");
+        });
     }
 
     #[test]

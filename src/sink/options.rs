@@ -96,16 +96,16 @@ impl TargetOptions {
     /// # Errors
     /// What was said is not what would happen.
     pub(crate) fn mode(&self, is_insert: bool, is_directory: bool) -> Result<WriteMode> {
-        let usual = if is_insert { WriteMode::Append } else { WriteMode::default() };
-        let remedy = match self.write_mode {
-            None => return Ok(usual),
-            Some(mode) if is_insert && mode != WriteMode::Append => "INSERT appends; COPY takes it",
-            Some(mode) if !is_insert && !is_directory && mode != WriteMode::Overwrite => {
-                "one file is always replaced; a directory, whose name ends in '/', takes it"
-            }
-            Some(mode) => return Ok(mode),
+        let Some(said) = self.write_mode else {
+            return Ok(if is_insert { WriteMode::Append } else { WriteMode::default() });
         };
-        let said = self.write_mode.unwrap_or_default();
+        let remedy = if is_insert && said != WriteMode::Append {
+            "INSERT appends; COPY takes it"
+        } else if !is_insert && !is_directory && said != WriteMode::Overwrite {
+            "one file is always replaced; a directory, whose name ends in '/', takes it"
+        } else {
+            return Ok(said);
+        };
         Err(Error::new(ErrorKind::Option, format!("option 'write_mode' can't be '{said}' here: {remedy}")))
     }
 }
