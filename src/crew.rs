@@ -30,6 +30,8 @@ pub(crate) enum Trade {
     Inflate,
     /// Plain bytes become batches.
     Decode,
+    /// An archive is read up to its next batch, while the one before is being consumed.
+    Read,
 }
 
 /// The cores that the partitions of one scan share. Clones are the same crew.
@@ -43,7 +45,7 @@ struct Inner {
     /// Partitions that work on an archive now.
     working: AtomicUsize,
     /// Hands that are taken, of each trade.
-    taken: [AtomicUsize; 2],
+    taken: [AtomicUsize; 3],
 }
 
 impl Crew {
@@ -157,8 +159,13 @@ pub(crate) struct Hand {
 impl Hand {
     /// Has `work` done on another core. Dropping the task cancels it, unless it has begun: it has no end to wait for.
     pub(crate) fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Task<T> {
+        self.spawn(async move { work() })
+    }
+
+    /// As [`run`](Self::run), for work that waits for others.
+    pub(crate) fn spawn<T: Send + 'static>(self, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
         let runtime = Handle::current();
-        let state = State::Running(runtime.spawn(async move { work() }));
+        let state = State::Running(runtime.spawn(work));
         // A worker keeps what it spawned last to itself, for when it is done with what it does now. This is spawned
         // later, and does nothing.
         drop(runtime.spawn(async {}));

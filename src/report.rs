@@ -101,7 +101,8 @@ pub struct ListingReport {
 pub struct PartitionReport {
     /// Its counters.
     pub stats: Arc<Stats>,
-    /// Nanoseconds it worked or waited for bytes; time that its consumer took is not in it.
+    /// Nanoseconds it worked or waited, for bytes or for tasks that worked for it on other cores; time that its consumer
+    /// took is not in it.
     pub busy_nanos: Count,
     /// Nanoseconds from the report's creation to its first work, plus one; 0 before.
     started: AtomicU64,

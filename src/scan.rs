@@ -146,16 +146,11 @@ impl ArchiveScan {
         Ok(Self { url, options, output, rows, member_filter, partition, stats, busy, shift, place, state })
     }
 
-    /// The next batch that is not empty, or `None` at the end of the archive.
+    /// The next batch that is not empty, or `None` at the end of the archive. It goes through
+    /// [`hand_on`](Self::hand_on) once somebody asks for it.
     ///
     /// # Errors
     /// What the policies don't let pass, with archive, member and offset.
-    pub(crate) async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let next = self.prepare().await;
-        self.hand_on(next)
-    }
-
-    /// The next batch, for [`hand_on`](Self::hand_on): nobody has asked for it yet, or ever may.
     pub(crate) async fn prepare(&mut self) -> Result<Option<RecordBatch>> {
         let report = Arc::clone(&self.partition.report);
         report.start(self.partition.index);
@@ -174,10 +169,17 @@ impl ArchiveScan {
         next
     }
 
+    /// As [`prepare`](Self::prepare), for somebody who asks for it.
+    #[cfg(test)]
+    async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let next = self.prepare().await;
+        self.hand_on(next)
+    }
+
     /// Counts and reports what was asked for.
     ///
     /// # Errors
-    /// As [`next_batch`](Self::next_batch).
+    /// As [`prepare`](Self::prepare).
     pub(crate) fn hand_on(&self, next: Result<Option<RecordBatch>>) -> Result<Option<RecordBatch>> {
         if let Ok(Some(batch)) = &next {
             self.stats.rows.add(batch.num_rows() as u64);

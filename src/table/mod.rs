@@ -3,6 +3,7 @@
 //! The main entry points are [`TarTable`], which is a `TableProvider`, and [`register`](crate::register), which puts it
 //! behind SQL. A scan is the stock `DataSourceExec` over a [`TarSource`]. DataFusion lives here and above, nowhere below.
 
+mod ahead;
 mod bundle;
 mod columns;
 mod config;

@@ -30,6 +30,7 @@ use crate::report::ScanReport;
 use crate::scan::{ArchiveScan, Partition, ScanOptions, Selection};
 use crate::stats::Stats;
 use crate::store::FetchTarget;
+use crate::table::ahead::Ahead;
 use crate::table::bundle::Bundle;
 use crate::table::filter;
 use crate::table::memory::Claims;
@@ -124,6 +125,8 @@ impl FileSource for TarSource {
         let opener = TarOpener {
             options: Arc::clone(&self.options),
             selection: self.selection(config.limit)?,
+            // A limit may be all that is wanted; a batch ahead is one more that nobody accounts.
+            ahead: if config.limit.is_some() || self.claims.is_some() { Crew::alone() } else { self.crew.clone() },
             partition: Partition {
                 index: partition,
                 report: Arc::clone(&self.report),
@@ -226,6 +229,8 @@ impl FileSource for TarSource {
 struct TarOpener {
     options: Arc<ScanOptions>,
     selection: Selection,
+    /// Whoever reads ahead of the consumer.
+    ahead: Crew,
     /// One for all of them: what it has for itself it keeps from one archive to the next.
     partition: Partition,
     claims: Option<Arc<Claims>>,
@@ -247,9 +252,10 @@ impl TarOpener {
     fn batches(&self, target: FetchTarget) -> DataFusionResult<BoxStream<'static, DataFusionResult<RecordBatch>>> {
         let options = Arc::clone(&self.options);
         let scan = ArchiveScan::new(target, options, &self.selection, self.partition.clone())?;
-        let metered = Metered { scan, counts: Arc::clone(&self.counts), claims: self.claims.clone() };
+        let ahead = Ahead::new(scan, self.ahead.clone());
+        let metered = Metered { ahead, counts: Arc::clone(&self.counts), claims: self.claims.clone() };
         let batches = stream::try_unfold(metered, |mut metered| async move {
-            let batch = metered.scan.next_batch().await?;
+            let batch = metered.ahead.next_batch().await?;
             metered.counts.publish();
             batch.iter().zip(&metered.claims).for_each(|(batch, claims)| claims.claim(batch));
             Ok::<_, DataFusionError>(batch.map(|batch| (batch, metered)))
@@ -260,7 +266,7 @@ impl TarOpener {
 
 /// A scan whose counters show in EXPLAIN ANALYZE, also where it ends early.
 struct Metered {
-    scan: ArchiveScan,
+    ahead: Ahead,
     counts: Arc<Counts>,
     claims: Option<Arc<Claims>>,
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use datafusion::physical_plan::collect;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
 use tempfile::TempDir;
 
-use crate::archive::{BLOCK_LEN, tar};
+use crate::archive::{BLOCK_LEN, gzip, tar};
 use crate::session::{Answer, Session, file_url};
 use crate::testdata::testdata;
 
@@ -293,4 +294,49 @@ async fn a_plan_can_be_run_again() {
     let second = collect(plan, session.ctx.task_ctx()).await.expect("a second run");
     assert_eq!(first.batches, second);
     assert!(first.row_count() > 100);
+}
+
+/// Whether the record of [`huge`] is bad: two hundred are, all of them behind the first few MiB.
+fn is_bad(row: usize) -> bool {
+    row > 100_000 && row % 500 == 7
+}
+
+/// An archive of one CSV member of some MiB, compressed, with records of two lines, and bad ones.
+fn huge(dir: &TempDir, rows: usize) -> String {
+    let mut csv = "n,text\n".to_owned();
+    for row in 1..=rows {
+        let text = if is_bad(row) { "1,2" } else { "\"some text,\nand \"\"more\"\"\"" };
+        csv += &format!("{row},{text}\n");
+    }
+    let path = dir.path().join("huge.tar");
+    fs::write(&path, tar([("huge.csv.gz", gzip(csv.as_bytes()))])).expect("a file");
+    format!(
+        "read_tar('{}', format = 'csv', columns = 'n BIGINT, text VARCHAR', newlines_in_values = true, \
+         provenance = true, partitioning = '{{by}}', on_bad_row = '{{bad}}')",
+        path.display()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_huge_member_is_shared_and_its_rows_stay_in_order() {
+    const ROWS: usize = 200_000;
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let table = huge(&dir, ROWS);
+    for (cores, by) in [(1, "archive"), (2, "archive"), (8, "archive"), (8, "auto")] {
+        let session = Session::with(SessionConfig::new().with_target_partitions(cores));
+        let table = |bad| table.replace("{by}", by).replace("{bad}", bad);
+        let answer = session.ok(&format!("SELECT _row, n FROM {}", table("skip"))).await;
+        let expected = (1..=ROWS).filter(|row| !is_bad(*row)).map(|row| format!("{row}|{row}"));
+        assert!(answer.rows() == expected.collect::<Vec<_>>(), "{cores} cores, by {by}");
+        assert_eq!(answer.run.completeness, Some(1.0));
+        assert_eq!(answer.run.scan.bad_rows, 200);
+        let (bad_rows, left_out) = tarsql::reports(&answer.plan)[0].bad_rows();
+        let first = bad_rows[0].message.split(": ").last().map(str::to_owned);
+        assert_eq!(first.as_deref(), Some("record 100007 has 3 fields instead of 2"));
+        assert_eq!((bad_rows.len(), left_out), (100, 100));
+        session.error(&format!("SELECT _row, n FROM {}", table("fail"))).await.says(&["record 100007 has 3 fields"]);
+        // What nobody asks for fails nothing.
+        let few = session.ok(&format!("SELECT n FROM {} LIMIT 6", table("fail"))).await;
+        assert_eq!((few.rows(), few.incidents()), ((1..=6).map(|row| row.to_string()).collect(), Vec::new()));
+    }
 }
