@@ -6,14 +6,18 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanArray, BooleanBufferBuilder, Float64Array, Int64Array, ListArray, NullBufferBuilder, RecordBatch,
     RecordBatchOptions, StringArray, StringViewArray, StructArray,
 };
+use arrow::array::timezone::Tz;
 use arrow::buffer::{Buffer, OffsetBuffer};
-use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef};
+use arrow::compute::cast;
+use arrow::compute::kernels::cast_utils::string_to_datetime;
+use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 
 use super::line::Line;
@@ -172,7 +176,8 @@ struct Column {
 
 enum Values {
     Boolean(BooleanBufferBuilder),
-    Int64(Vec<i64>),
+    Integer { values: Vec<i64>, range: RangeInclusive<i64> },
+    Timestamp { values: Vec<i64>, unit: TimeUnit, zone: Tz, text: Vec<u8> },
     Float64(Vec<f64>),
     Text { ends: Vec<i32>, bytes: Vec<u8> },
     List { ends: Vec<i32>, element: Box<Column> },
@@ -184,7 +189,17 @@ impl Column {
         let levels = levels.checked_sub(1).filter(|_| field.is_nullable())?;
         let values = match field.data_type() {
             DataType::Boolean => Values::Boolean(BooleanBufferBuilder::new(0)),
-            DataType::Int64 => Values::Int64(Vec::new()),
+            DataType::Int8 => integer(i8::MIN, i8::MAX),
+            DataType::Int16 => integer(i16::MIN, i16::MAX),
+            DataType::Int32 => integer(i32::MIN, i32::MAX),
+            DataType::Int64 => integer(i64::MIN, i64::MAX),
+            DataType::UInt8 => integer(u8::MIN, u8::MAX),
+            DataType::UInt16 => integer(u16::MIN, u16::MAX),
+            DataType::UInt32 => integer(u32::MIN, u32::MAX),
+            DataType::Timestamp(unit, zone) => {
+                let zone = zone.as_deref().unwrap_or("+00:00").parse().ok()?;
+                Values::Timestamp { values: Vec::new(), unit: *unit, zone, text: Vec::new() }
+            }
             DataType::Float64 => Values::Float64(Vec::new()),
             DataType::Utf8View => Values::Text { ends: Vec::new(), bytes: Vec::new() },
             DataType::List(element) => {
@@ -214,7 +229,15 @@ impl Column {
                     false
                 },
             ),
-            Values::Int64(values) => values.push(line.number()?.integer()?),
+            Values::Integer { values, range } => {
+                values.push(line.number()?.integer().filter(|value| range.contains(value))?);
+            }
+            Values::Timestamp { values, unit, zone, text } if first == b'"' => {
+                text.clear();
+                line.text(text)?;
+                values.push(timestamp(str::from_utf8(text).ok()?, *unit, zone)?);
+            }
+            Values::Timestamp { values, .. } => values.push(line.number()?.integer()?),
             Values::Float64(values) => values.push(line.number()?.double()?),
             Values::Text { ends, bytes } => {
                 match first {
@@ -239,7 +262,7 @@ impl Column {
         self.nulls.append_null();
         match &mut self.values {
             Values::Boolean(values) => values.append(false),
-            Values::Int64(values) => values.push(0),
+            Values::Integer { values, .. } | Values::Timestamp { values, .. } => values.push(0),
             Values::Float64(values) => values.push(0.0),
             Values::Text { ends, .. } | Values::List { ends, .. } => ends.push(ends.last().copied().unwrap_or(0)),
             Values::Struct(members) => members.append_null(),
@@ -250,7 +273,7 @@ impl Column {
         self.nulls.truncate(rows.min(self.nulls.len()));
         match &mut self.values {
             Values::Boolean(values) => values.truncate(rows),
-            Values::Int64(values) => values.truncate(rows),
+            Values::Integer { values, .. } | Values::Timestamp { values, .. } => values.truncate(rows),
             Values::Float64(values) => values.truncate(rows),
             Values::Text { ends, bytes } => {
                 ends.truncate(rows);
@@ -269,7 +292,9 @@ impl Column {
         let nulls = self.nulls.finish();
         Ok(match (&mut self.values, field.data_type()) {
             (Values::Boolean(values), _) => Arc::new(BooleanArray::new(values.finish(), nulls)),
-            (Values::Int64(values), _) => Arc::new(Int64Array::new(refilled(values).into(), nulls)),
+            (Values::Integer { values, .. } | Values::Timestamp { values, .. }, data_type) => {
+                cast(&Int64Array::new(refilled(values).into(), nulls), data_type)?
+            }
             (Values::Float64(values), _) => Arc::new(Float64Array::new(refilled(values).into(), nulls)),
             (Values::Text { ends, bytes }, _) => {
                 let texts = StringArray::try_new(offsets(ends), Buffer::from_vec(refilled(bytes)), nulls)?;
@@ -284,6 +309,20 @@ impl Column {
             }
             (_, other) => return Err(ArrowError::SchemaError(format!("the column is no {other}"))),
         })
+    }
+}
+
+fn integer(min: impl Into<i64>, max: impl Into<i64>) -> Values {
+    Values::Integer { values: Vec::new(), range: min.into()..=max.into() }
+}
+
+fn timestamp(text: &str, unit: TimeUnit, zone: &Tz) -> Option<i64> {
+    let time = string_to_datetime(zone, text).ok()?;
+    match unit {
+        TimeUnit::Second => Some(time.timestamp()),
+        TimeUnit::Millisecond => Some(time.timestamp_millis()),
+        TimeUnit::Microsecond => Some(time.timestamp_micros()),
+        TimeUnit::Nanosecond => time.timestamp_nanos_opt(),
     }
 }
 
