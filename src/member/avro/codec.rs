@@ -24,12 +24,12 @@ pub(super) fn decompress(codec: Codec, block: &[u8], bytes_max: usize, out: &mut
             Ok(0)
         }
         Codec::Snappy => return snappy(block, bytes_max, out),
-        Codec::Deflate => read(flate2::read::DeflateDecoder::new(block), bytes_max, out),
-        Codec::Zstandard => zstd::Decoder::new(block).and_then(|reader| read(reader, bytes_max, out)),
-        Codec::Bzip2 => read(bzip2::read::BzDecoder::new(block), bytes_max, out),
+        Codec::Deflate => read(flate2::bufread::DeflateDecoder::new(block), bytes_max, out),
+        Codec::Zstandard => zstd::Decoder::with_buffer(block).and_then(|reader| read(reader, bytes_max, out)),
+        Codec::Bzip2 => read(bzip2::bufread::BzDecoder::new(block), bytes_max, out),
         Codec::Xz => liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, 0)
             .map_err(io::Error::from)
-            .and_then(|stream| read(liblzma::read::XzDecoder::new_stream(block, stream), bytes_max, out)),
+            .and_then(|stream| read(liblzma::bufread::XzDecoder::new_stream(block, stream), bytes_max, out)),
     };
     let result = match read {
         Err(error) => Err(format!("it does not decompress: {error}")),
