@@ -43,7 +43,7 @@ pub(crate) struct SegmentBounds {
 pub(crate) const SEGMENTS: SegmentBounds = SegmentBounds {
     stored_bytes: 512 << 10,
     plain_bytes: 2 << 20,
-    stored_bytes_max: 2 << 20,
+    stored_bytes_max: 4 << 20,
     plain_bytes_max: 16 << 20,
     memory_bytes_max: 32 << 20,
 };
