@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn few_archives_are_files_of_their_own() {
         assert_eq!(cut(&[5, 1, 9], 3, |_, _| true), [0..1, 1..2, 2..3]);
-        assert_eq!(cut(&[], 3, |_, _| true), []);
+        assert!(cut(&[], 3, |_, _| true).is_empty());
     }
 
     #[test]
