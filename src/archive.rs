@@ -173,24 +173,26 @@ impl ArchiveReader {
                     let bytes = usize::try_from(bytes).unwrap_or(HOLE_BYTES_MAX);
                     Some(self.stream.reader.allowance().zeroed(bytes, bytes).freeze(bytes))
                 }
-                Piece::Data(bytes) => match self.stream.fill_with(member.stored_left.saturating_add(member.padding)).await {
-                    Ok(true) => {
-                        let piece = self.stream.take(bytes.min(member.stored_left));
-                        if piece.is_empty() {
-                            continue;
+                Piece::Data(bytes) => {
+                    match self.stream.fill_with(member.stored_left.saturating_add(member.padding)).await {
+                        Ok(true) => {
+                            let piece = self.stream.take(bytes.min(member.stored_left));
+                            if piece.is_empty() {
+                                continue;
+                            }
+                            member.stored_left -= piece.len() as u64;
+                            member.advance(piece.len() as u64);
+                            self.account.content += piece.len() as u64;
+                            Some(piece)
                         }
-                        member.stored_left -= piece.len() as u64;
-                        member.advance(piece.len() as u64);
-                        self.account.content += piece.len() as u64;
-                        Some(piece)
+                        Ok(false) => {
+                            return Err(member
+                                .truncated(self.stream.position, member.stored_left)
+                                .in_archive(self.url.as_ref()));
+                        }
+                        Err(error) => return Err(member.locate(error).in_archive(self.url.as_ref())),
                     }
-                    Ok(false) => {
-                        return Err(member
-                            .truncated(self.stream.position, member.stored_left)
-                            .in_archive(self.url.as_ref()));
-                    }
-                    Err(error) => return Err(member.locate(error).in_archive(self.url.as_ref())),
-                },
+                }
             };
         };
         Ok(piece)
@@ -348,7 +350,16 @@ impl TarStream {
         let compression = compression.unwrap_or_else(|| detect(&head));
         if compression == Compression::None {
             let block = Bytes::clone(&head);
-            return Ok(Self { reader, inflater: None, fault: None, block, current: head, position: 0, inflated: 0, stats });
+            return Ok(Self {
+                reader,
+                inflater: None,
+                fault: None,
+                block,
+                current: head,
+                position: 0,
+                inflated: 0,
+                stats,
+            });
         }
         let mut inflater = Inflation::new(compression, BLOCK_BYTES, reader.allowance(), crew)?;
         inflater.push(head);

@@ -32,7 +32,7 @@ enum State {
     /// The first bytes, too few to tell the compression yet.
     Head(Vec<u8>),
     Plain,
-    Compressed(Inflation),
+    Compressed(Box<Inflation>),
 }
 
 impl MemberContent {
@@ -150,7 +150,8 @@ impl MemberContent {
         self.state = match compression {
             Compression::None => State::Plain,
             compression => {
-                State::Compressed(Inflation::new(compression, PIECE_BYTES_MAX, &self.allowance, &self.crew)?)
+                let inflation = Inflation::new(compression, PIECE_BYTES_MAX, &self.allowance, &self.crew)?;
+                State::Compressed(Box::new(inflation))
             }
         };
         Ok(())

@@ -124,7 +124,7 @@ impl Reading {
         let alone = self.read_by(Crew::alone(), archive).await;
         if self.format == MemberFormat::Lines || self.format.is_record() {
             // Whatever there is to help with, record by record or a few at a time.
-            let crew = if archive.len() % 2 == 0 { Crew::in_pieces(2, 1) } else { Crew::in_pieces(8, 24) };
+            let crew = if archive.len().is_multiple_of(2) { Crew::in_pieces(2, 1) } else { Crew::in_pieces(8, 24) };
             let how = format!("{crew:?}, {:?} in chunks of {} bytes", self.format, self.chunk_bytes);
             let mut together = self.read_by(crew, archive).await;
             if self.on_error == OnError::Fail {

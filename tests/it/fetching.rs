@@ -42,12 +42,12 @@ impl Archive {
     }
 
     fn bytes(&self, range: Range<u64>) -> Bytes {
-        let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap()];
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).expect("it fits memory")];
         for member in range.start / self.stride()..self.members.min(range.end / self.stride() + 1) {
             let at = member * self.stride();
             for (place, byte) in (at..).zip(self.header(member)) {
                 if range.contains(&place) {
-                    bytes[usize::try_from(place - range.start).unwrap()] = byte;
+                    bytes[usize::try_from(place - range.start).expect("it fits memory")] = byte;
                 }
             }
         }
@@ -56,7 +56,7 @@ impl Archive {
 
     fn header(&self, member: u64) -> [u8; 512] {
         let mut header = tar::Header::new_ustar();
-        header.set_path(format!("m{member}")).unwrap();
+        header.set_path(format!("m{member}")).expect("a short path");
         header.set_size(self.member_bytes);
         header.set_mode(0o644);
         header.set_mtime(0);
@@ -88,11 +88,14 @@ impl Counting {
     }
 
     fn keys_asked(&self) -> BTreeSet<String> {
-        self.asked.lock().unwrap().iter().map(|(key, _)| key.to_string()).collect()
+        self.asked.lock().expect("no panic under the lock").iter().map(|(key, _)| key.to_string()).collect()
     }
 
     fn note_thread(&self) {
-        self.threads.lock().unwrap().insert(std::thread::current().name().unwrap_or_default().to_owned());
+        self.threads
+            .lock()
+            .expect("no panic under the lock")
+            .insert(std::thread::current().name().unwrap_or_default().to_owned());
     }
 
     fn meta(location: &Path, archive: &Archive) -> ObjectMeta {
@@ -115,12 +118,13 @@ impl ObjectStore for Counting {
             return Err(StoreError::NotFound { path: location.to_string(), source: "it was never put".into() });
         };
         let meta = Self::meta(location, &archive);
-        let range = options.range.map_or(0..meta.size, |range| range.as_range(meta.size).unwrap());
+        let range =
+            options.range.map_or(0..meta.size, |range| range.as_range(meta.size).expect("a range in the object"));
         let (chunks, served, is_slow) = (range.clone(), Arc::clone(&self.served), self.is_slow);
         if !options.head {
-            self.asked.lock().unwrap().push((location.clone(), range.clone()));
+            self.asked.lock().expect("no panic under the lock").push((location.clone(), range.clone()));
         }
-        let starts = chunks.clone().step_by(usize::try_from(CHUNK_BYTES).unwrap());
+        let starts = chunks.clone().step_by(usize::try_from(CHUNK_BYTES).expect("a few KiB"));
         let body = stream::iter(starts).then(move |start| {
             let (served, end) = (Arc::clone(&served), chunks.end.min(start + CHUNK_BYTES));
             async move {
@@ -164,7 +168,7 @@ impl ObjectStore for Counting {
 
 fn session(store: Counting, config: SessionConfig) -> (Session, Arc<Counting>) {
     let (session, store) = (Session::with(config), Arc::new(store));
-    session.ctx.register_object_store(&Url::parse("s3://b").unwrap(), Arc::clone(&store) as _);
+    session.ctx.register_object_store(&Url::parse("s3://b").expect("a URL"), Arc::clone(&store) as _);
     (session, store)
 }
 
@@ -258,7 +262,7 @@ async fn very_many_archives_are_planned_in_bundles_and_read_once() {
 #[tokio::test]
 async fn requests_are_sent_from_the_runtime_that_is_there_for_them() {
     let io = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("requests").enable_all().build();
-    let io = io.unwrap();
+    let io = io.expect("a runtime");
     let archives =
         [("a.tar", Archive { members: 3, member_bytes: 9 }), ("b.tar", Archive { members: 3, member_bytes: 9 })];
     for (config, want) in [
@@ -268,7 +272,7 @@ async fn requests_are_sent_from_the_runtime_that_is_there_for_them() {
         let (session, store) = session(Counting::of(archives), config);
         let count = "SELECT count(content) FROM read_tar('s3://b/*.tar')";
         assert_eq!(session.rows(count).await, ["6"]);
-        let threads = store.threads.lock().unwrap().clone();
+        let threads = store.threads.lock().expect("no panic under the lock").clone();
         assert_eq!(threads == BTreeSet::from(["requests".to_owned()]), want, "{threads:?}");
     }
     io.shutdown_background();

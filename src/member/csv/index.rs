@@ -57,6 +57,7 @@ impl Index {
 
     /// Takes the fields that end in `step`, which starts at `base` behind `count` fields. Gives the new count.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "a block has few fields")]
     fn step(&mut self, step: &[u8; STEP_BYTES], base: u32, count: usize) -> usize {
         let (newlines, ends) = masks(step, self.delimiter);
         let mut rest = newlines;

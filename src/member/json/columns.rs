@@ -9,11 +9,11 @@ use std::mem;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use arrow::array::timezone::Tz;
 use arrow::array::{
     ArrayRef, BooleanArray, BooleanBufferBuilder, Float64Array, Int64Array, ListArray, NullBufferBuilder, RecordBatch,
     RecordBatchOptions, StringArray, StringViewArray, StructArray,
 };
-use arrow::array::timezone::Tz;
 use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::compute::kernels::cast_utils::string_to_datetime;

@@ -365,7 +365,7 @@ fn lines(dice: &mut Dice) -> Vec<u8> {
     for _ in 0..dice.next(12) {
         let mut line = match dice.next(20) {
             0 => [" ", "", "{}", "[1]", "5", "{}{}", "xyz", "\u{feff}"][dice.next(8)].to_owned(),
-            _ => self::line(dice),
+            _ => line(dice),
         }
         .into_bytes();
         if dice.next(30) == 0 && !line.is_empty() {
