@@ -132,7 +132,7 @@ impl Reading {
                 assert!(together.rows.starts_with(&alone.rows), "{how}: {together:?} instead of {alone:?}");
                 together.rows.truncate(alone.rows.len());
             }
-            assert_eq!(together, alone, "{how}");
+            assert_eq!(together.without_damaged_byte(), alone.clone().without_damaged_byte(), "{how}");
         }
         alone
     }
@@ -183,6 +183,23 @@ impl Reading {
             MemberFormat::Lines => texts(batch, &["path", "line_number", "line"]),
             _ => texts(batch, &batch.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>()),
         }
+    }
+}
+
+impl Outcome {
+    /// The same, without the byte at which bzip2's or zstd's library noticed damage: that depends on how its input was cut.
+    fn without_damaged_byte(mut self) -> Self {
+        for incident in &mut self.incidents {
+            let names_byte = ["bzip2", "zstd"].iter().find_map(|format| {
+                let words = format!("{format} stream is damaged at compressed byte ");
+                incident.find(&words).map(|at| at + words.len())
+            });
+            if let Some(at) = names_byte {
+                let digits = incident[at..].bytes().take_while(u8::is_ascii_digit).count();
+                incident.replace_range(at..at + digits, "?");
+            }
+        }
+        self
     }
 }
 
