@@ -4,20 +4,21 @@
 //! and where it is. Short texts, which most are, can so be compared, hashed and copied without looking anywhere else; and a
 //! short view is already what Parquet calls a plain value, but for the bytes behind it.
 
+use std::ops::Neg;
+
 use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, StringViewArray};
-use arrow::buffer::Buffer;
+use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::datatypes::{
     DataType, Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
     TimestampMillisecondType, TimestampNanosecondType,
 };
 
+use parquet::errors::{ParquetError, Result};
+
 use super::bounds::Order;
 
 /// The longest text that a view holds itself.
 const INLINE_MAX: usize = 12;
-
-/// Bytes of a short copy: moved at once, whatever the text's length.
-const COPIED: usize = 32;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +55,7 @@ impl Kind {
     }
 
     /// Bytes of every number.
-    fn width(self) -> usize {
+    pub(super) fn width(self) -> usize {
         match self {
             Self::Texts | Self::Flags => 0,
             Self::Numbers(Order::Int32 | Order::Float) => 4,
@@ -73,38 +74,49 @@ pub(super) struct Column {
 
 impl Column {
     /// The values of `array`, with `cells` as the memory to use.
-    pub(super) fn new(array: &ArrayRef, mut cells: Vec<u128>) -> Self {
+    ///
+    /// # Errors
+    /// A value is longer than a page can be.
+    pub(super) fn new(array: &ArrayRef, mut cells: Vec<u128>) -> Result<Self> {
         cells.clear();
         let mut buffers = Vec::new();
         match array.data_type() {
             DataType::Utf8 => buffers = texts(&StringViewArray::from(array.as_string::<i32>()), &mut cells),
-            DataType::LargeUtf8 => buffers = texts(&StringViewArray::from(array.as_string::<i64>()), &mut cells),
+            DataType::LargeUtf8 => {
+                let array = array.as_string::<i64>();
+                check_lengths(array.offsets())?;
+                buffers = texts(&StringViewArray::from(array), &mut cells);
+            }
             DataType::Utf8View => buffers = texts(array.as_string_view(), &mut cells),
             DataType::Binary => buffers = texts(&BinaryViewArray::from(array.as_binary::<i32>()), &mut cells),
-            DataType::LargeBinary => buffers = texts(&BinaryViewArray::from(array.as_binary::<i64>()), &mut cells),
+            DataType::LargeBinary => {
+                let array = array.as_binary::<i64>();
+                check_lengths(array.offsets())?;
+                buffers = texts(&BinaryViewArray::from(array), &mut cells);
+            }
             DataType::BinaryView => buffers = texts(array.as_binary_view(), &mut cells),
             DataType::Boolean => {
                 let flags = array.as_boolean().values();
                 dense(array, |row| u128::from(flags.value(row)), &mut cells);
             }
-            DataType::Int32 => numbers(array.as_primitive::<Int32Type>(), |n| n as u32 as u64, &mut cells),
-            DataType::Date32 => numbers(array.as_primitive::<Date32Type>(), |n| n as u32 as u64, &mut cells),
-            DataType::Int64 => numbers(array.as_primitive::<Int64Type>(), |n| n as u64, &mut cells),
+            DataType::Int32 => numbers(array.as_primitive::<Int32Type>(), |n| n.cast_unsigned().into(), &mut cells),
+            DataType::Date32 => numbers(array.as_primitive::<Date32Type>(), |n| n.cast_unsigned().into(), &mut cells),
+            DataType::Int64 => numbers(array.as_primitive::<Int64Type>(), i64::cast_unsigned, &mut cells),
             DataType::Timestamp(TimeUnit::Millisecond, _) => {
-                numbers(array.as_primitive::<TimestampMillisecondType>(), |n| n as u64, &mut cells);
+                numbers(array.as_primitive::<TimestampMillisecondType>(), i64::cast_unsigned, &mut cells);
             }
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                numbers(array.as_primitive::<TimestampMicrosecondType>(), |n| n as u64, &mut cells);
+                numbers(array.as_primitive::<TimestampMicrosecondType>(), i64::cast_unsigned, &mut cells);
             }
             DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-                numbers(array.as_primitive::<TimestampNanosecondType>(), |n| n as u64, &mut cells);
+                numbers(array.as_primitive::<TimestampNanosecondType>(), i64::cast_unsigned, &mut cells);
             }
             DataType::Float32 => numbers(array.as_primitive::<Float32Type>(), |n| u64::from(n.to_bits()), &mut cells),
             DataType::Float64 => numbers(array.as_primitive::<Float64Type>(), f64::to_bits, &mut cells),
             // `Kind::of` has let nothing else in.
             other => unreachable!("a column of {other}"),
         }
-        Self { cells, buffers }
+        Ok(Self { cells, buffers })
     }
 
     pub(super) fn with_buffers<T>(&self, work: impl FnOnce(Cells<'_>) -> T) -> T {
@@ -115,6 +127,18 @@ impl Column {
     /// Gives the memory back.
     pub(super) fn into_cells(self) -> Vec<u128> {
         self.cells
+    }
+}
+
+/// A view couldn't hold the length of some values that a large array may have.
+fn check_lengths(offsets: &OffsetBuffer<i64>) -> Result<()> {
+    let bytes_max = i64::from(i32::MAX);
+    let is_large = offsets.last().zip(offsets.first()).is_some_and(|(last, first)| last - first > bytes_max);
+    match offsets.windows(2).map(|two| two[1] - two[0]).find(|bytes| is_large && *bytes > bytes_max) {
+        Some(bytes) => {
+            Err(ParquetError::General(format!("a value of {bytes} bytes does not fit into a page of Parquet")))
+        }
+        None => Ok(()),
     }
 }
 
@@ -155,7 +179,22 @@ pub(super) struct Cells<'a> {
 
 /// The length of a text. The lower half of a view's first word is that.
 pub(super) fn length(cell: u128) -> usize {
-    cell as u32 as usize
+    low32(cell) as usize
+}
+
+/// Where a text begins that a view points to.
+pub(super) fn offset(cell: u128) -> usize {
+    low32(cell >> 96) as usize
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a cell holds smaller numbers side by side")]
+pub(super) fn low32(cell: u128) -> u32 {
+    cell as u32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a cell holds smaller numbers side by side")]
+pub(super) fn low64(cell: u128) -> u64 {
+    cell as u64
 }
 
 pub(super) fn is_long(cell: u128) -> bool {
@@ -169,12 +208,13 @@ impl<'a> Cells<'a> {
 
     /// The text that a view points to.
     pub(super) fn long(self, cell: u128) -> &'a [u8] {
-        let offset = (cell >> 96) as u32 as usize;
+        let offset = offset(cell);
         &self.buffer(cell)[offset..offset + length(cell)]
     }
 
-    fn buffer(self, cell: u128) -> &'a [u8] {
-        self.buffers[(cell >> 64) as u32 as usize]
+    /// Where the text is that a view points to, and others.
+    pub(super) fn buffer(self, cell: u128) -> &'a [u8] {
+        self.buffers[low32(cell >> 64) as usize]
     }
 
     /// Bytes that these values are as plain ones.
@@ -194,16 +234,23 @@ impl<'a> Cells<'a> {
         match kind {
             Kind::Texts => self.text_bounds(),
             Kind::Flags => Some((*self.cells.iter().min()?, *self.cells.iter().max()?)),
-            Kind::Numbers(Order::Int32) => extremes(self.cells.iter().map(|&cell| cell as u32 as i32)),
-            Kind::Numbers(Order::Int64) => extremes(self.cells.iter().map(|&cell| cell as u64 as i64)),
+            Kind::Numbers(Order::Int32) => {
+                let (least, greatest) = extremes(self.cells.iter().map(|&cell| low32(cell).cast_signed()))?;
+                Some((least.cast_unsigned().into(), greatest.cast_unsigned().into()))
+            }
             Kind::Numbers(Order::Float) => {
-                let (least, greatest) =
-                    extremes_of_floats(self.cells.iter().map(|&cell| f64::from(f32::from_bits(cell as u32))))?;
-                Some((u128::from((least as f32).to_bits()), u128::from((greatest as f32).to_bits())))
+                let numbers = self.cells.iter().map(|&cell| f32::from_bits(low32(cell)));
+                let (least, greatest) = extremes_of_floats(numbers, f32::INFINITY)?;
+                Some((least.to_bits().into(), greatest.to_bits().into()))
+            }
+            Kind::Numbers(Order::Double) => {
+                let numbers = self.cells.iter().map(|&cell| f64::from_bits(low64(cell)));
+                let (least, greatest) = extremes_of_floats(numbers, f64::INFINITY)?;
+                Some((least.to_bits().into(), greatest.to_bits().into()))
             }
             Kind::Numbers(_) => {
-                let (least, greatest) = extremes_of_floats(self.cells.iter().map(|&cell| f64::from_bits(cell as u64)))?;
-                Some((u128::from(least.to_bits()), u128::from(greatest.to_bits())))
+                let (least, greatest) = extremes(self.cells.iter().map(|&cell| low64(cell).cast_signed()))?;
+                Some((least.cast_unsigned().into(), greatest.cast_unsigned().into()))
             }
         }
     }
@@ -268,132 +315,22 @@ impl<'a> Cells<'a> {
     }
 }
 
-fn extremes<T: Ord + Copy + Into<i64>>(mut numbers: impl Iterator<Item = T>) -> Option<(u128, u128)> {
+fn extremes<T: Ord + Copy>(mut numbers: impl Iterator<Item = T>) -> Option<(T, T)> {
     let first = numbers.next()?;
-    let (least, greatest) = numbers.fold((first, first), |(least, greatest), n| (least.min(n), greatest.max(n)));
-    // Sign extension is cut off again where the number is written.
-    Some((u128::from(least.into() as u64), u128::from(greatest.into() as u64)))
+    Some(numbers.fold((first, first), |(least, greatest), n| (least.min(n), greatest.max(n))))
 }
 
 /// A zero is written as the one that is less, and as the one that is greater.
-fn extremes_of_floats(numbers: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    let start = (f64::INFINITY, f64::NEG_INFINITY);
+fn extremes_of_floats<T: PartialOrd + Copy + Default + Neg<Output = T>>(
+    numbers: impl Iterator<Item = T>,
+    infinity: T,
+) -> Option<(T, T)> {
     // Comparisons with NaN are false.
-    let (least, greatest) = numbers.fold(start, |(least, greatest), n| {
+    let (least, greatest) = numbers.fold((infinity, -infinity), |(least, greatest), n| {
         (if n < least { n } else { least }, if n > greatest { n } else { greatest })
     });
-    let is_any = least <= greatest;
-    let least = if least == 0.0 { -0.0 } else { least };
-    let greatest = if greatest == 0.0 { 0.0 } else { greatest };
+    let (is_any, zero) = (least <= greatest, T::default());
+    let least = if least == zero { -zero } else { least };
+    let greatest = if greatest == zero { zero } else { greatest };
     is_any.then_some((least, greatest))
-}
-
-/// Plain values, one behind the other.
-#[derive(Debug)]
-pub(super) struct Plain {
-    kind: Kind,
-    /// With room before the first one, and behind the last one for a copy that is too long.
-    bytes: Vec<u8>,
-    begin: usize,
-    end: usize,
-    values: usize,
-}
-
-impl Plain {
-    /// With room for `begin` bytes before the first value.
-    pub(super) fn new(kind: Kind, begin: usize) -> Self {
-        Self { kind, bytes: Vec::new(), begin, end: begin, values: 0 }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.end - self.begin
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes[self.begin..self.end]
-    }
-
-    pub(super) fn memory(&self) -> usize {
-        self.bytes.capacity()
-    }
-
-    pub(super) fn clear(&mut self) {
-        (self.end, self.values) = (self.begin, 0);
-    }
-
-    /// The values, with `head` before them.
-    pub(super) fn with_head(&mut self, head: &[u8]) -> &[u8] {
-        let begin = match self.begin.checked_sub(head.len()) {
-            Some(begin) => begin,
-            None => {
-                let more = head.len() - self.begin;
-                self.room(more);
-                self.bytes.copy_within(self.begin..self.end, self.begin + more);
-                (self.begin, self.end) = (self.begin + more, self.end + more);
-                0
-            }
-        };
-        self.room(0);
-        self.bytes[begin..begin + head.len()].copy_from_slice(head);
-        &self.bytes[begin..self.end]
-    }
-
-    /// The value that begins at `at`, a text.
-    pub(super) fn text(&self, at: usize, length: usize) -> &[u8] {
-        let begin = self.begin + at + size_of::<u32>();
-        &self.bytes[begin..begin + length]
-    }
-
-    fn room(&mut self, more: usize) {
-        let needed = self.end + more + COPIED + size_of::<u32>();
-        if self.bytes.len() < needed {
-            let grown = needed.max(self.bytes.len() + self.bytes.len() / 2);
-            self.bytes.resize(grown, 0);
-        }
-    }
-
-    pub(super) fn put(&mut self, cells: Cells<'_>) {
-        self.room(cells.plain_bytes(self.kind) + 1);
-        match self.kind {
-            Kind::Texts => self.put_texts(cells),
-            Kind::Flags => self.put_flags(cells),
-            Kind::Numbers(_) => {
-                let width = self.kind.width();
-                let numbers = self.bytes[self.end..].chunks_exact_mut(width);
-                numbers.zip(cells.cells).for_each(|(to, cell)| to.copy_from_slice(&cell.to_le_bytes()[..width]));
-                self.end += width * cells.cells.len();
-            }
-        }
-        self.values += cells.cells.len();
-    }
-
-    fn put_texts(&mut self, cells: Cells<'_>) {
-        let mut at = self.end;
-        for &cell in cells.cells {
-            let length = length(cell);
-            // What is copied too much is overwritten by the next one.
-            self.bytes[at..at + size_of::<u128>()].copy_from_slice(&cell.to_le_bytes());
-            at += size_of::<u32>();
-            if is_long(cell) {
-                let (buffer, offset) = (cells.buffer(cell), (cell >> 96) as u32 as usize);
-                match buffer.get(offset..offset + COPIED) {
-                    Some(text) if length <= COPIED => self.bytes[at..at + COPIED].copy_from_slice(text),
-                    _ => self.bytes[at..at + length].copy_from_slice(&buffer[offset..offset + length]),
-                }
-            }
-            at += length;
-        }
-        self.end = at;
-    }
-
-    fn put_flags(&mut self, cells: Cells<'_>) {
-        for (value, &flag) in (self.values..).zip(cells.cells) {
-            let byte = &mut self.bytes[self.begin + value / 8];
-            if value % 8 == 0 {
-                *byte = 0;
-            }
-            *byte |= (flag as u8) << (value % 8);
-        }
-        self.end = self.begin + (self.values + cells.cells.len()).div_ceil(8);
-    }
 }

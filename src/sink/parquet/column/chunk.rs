@@ -4,7 +4,7 @@
 //! values in a dictionary, and else as they are, and nothing more is looked up. A dictionary that becomes full, or slow, ends;
 //! what comes after it is written plain.
 
-use arrow::array::{Array, ArrayRef, BooleanBufferBuilder};
+use arrow::array::{Array, ArrayRef};
 use arrow::buffer::BooleanBuffer;
 use parquet::basic::Encoding;
 use parquet::errors::Result;
@@ -12,16 +12,15 @@ use parquet::file::properties::EnabledStatistics;
 
 use super::Settings;
 use super::bounds::Bounds;
-use super::cells::{Cells, Column, Kind, Plain, is_long, length};
-use super::dictionary::Dictionary;
-use super::hybrid::{bit_width, put_levels, put_values};
+use super::cells::{Cells, Column, Kind};
+use super::hybrid::put_values;
+use super::levels::{Levels, put_levels};
 use super::pages::{ClosedChunk, PageFacts, Pages, Scratch};
+use super::plain::Plain;
+use super::values::{Trial, Values};
 
 /// Rows by which a chunk decides about its dictionary.
 const TRIAL_ROWS: usize = 1 << 15;
-
-/// A dictionary has to last for as many rows, or what it saves at the beginning of a chunk is not worth its cost.
-const DICTIONARY_ROWS_MIN: usize = 1 << 18;
 
 /// A page is never longer than that, whatever the limits say: a reader decodes it at once.
 const PAGE_ROWS_MAX: usize = 1 << 20;
@@ -49,14 +48,6 @@ enum Coding {
     Plain,
 }
 
-/// What is known of the values of an undecided chunk.
-#[derive(Debug, Default)]
-struct Trial {
-    plain_bytes: usize,
-    /// Rows, and bytes of the dictionary, at half of the trial.
-    half: Option<(usize, usize)>,
-}
-
 impl Chunk {
     pub(super) fn new(settings: Settings) -> Self {
         let coding = match settings.dictionary_bytes_max {
@@ -79,7 +70,7 @@ impl Chunk {
     pub(in super::super) fn bytes(&self) -> usize {
         let waiting = match &self.coding {
             Coding::Undecided(_, trial) => trial.plain_bytes,
-            Coding::Dictionary(values) => values.plain.len() + self.numbers.len() * values.bit_width() / 8,
+            Coding::Dictionary(values) => values.plain.len() + self.numbers.len() * usize::from(values.bit_width()) / 8,
             Coding::Plain => self.plain.len(),
         };
         self.pages.len() + waiting
@@ -94,7 +85,7 @@ impl Chunk {
     }
 
     pub(in super::super) fn write(&mut self, array: &ArrayRef, scratch: &mut Scratch) -> Result<()> {
-        let column = Column::new(array, std::mem::take(&mut scratch.cells));
+        let column = Column::new(array, std::mem::take(&mut scratch.cells))?;
         let validity = array.nulls().filter(|nulls| nulls.null_count() > 0).map(arrow::buffer::NullBuffer::inner);
         let written = column.with_buffers(|cells| self.write_cells(cells, validity, array.len(), scratch));
         scratch.cells = column.into_cells();
@@ -213,7 +204,7 @@ impl Chunk {
     fn end_page_if_full(&mut self, scratch: &mut Scratch) -> Result<()> {
         let bytes = match &self.coding {
             Coding::Undecided(..) => return Ok(()),
-            Coding::Dictionary(values) => self.numbers.len() * values.bit_width() / 8,
+            Coding::Dictionary(values) => self.numbers.len() * usize::from(values.bit_width()) / 8,
             Coding::Plain => self.plain.len(),
         };
         if bytes >= self.settings.page_bytes_max || self.levels.rows >= self.page_rows_max() {
@@ -233,7 +224,7 @@ impl Chunk {
         };
         let (numbers, levels) = (std::mem::take(&mut self.numbers), std::mem::take(&mut self.levels));
         let (rows, validity) = (levels.rows, levels.into_validity());
-        let is_smaller = values.plain.len() + numbers.len() * values.bit_width() / 8 < trial.plain_bytes;
+        let is_smaller = values.plain.len() + numbers.len() * usize::from(values.bit_width()) / 8 < trial.plain_bytes;
         if is_smaller && !values.dictionary.is_crowded && pays(&values, &trial) {
             self.coding = Coding::Dictionary(values);
             return self.write_numbers(&numbers, validity.as_ref(), rows, scratch);
@@ -284,7 +275,7 @@ impl Chunk {
         let is_texts = self.settings.kind == Kind::Texts;
         let put = match &mut self.coding {
             Coding::Dictionary(values) => {
-                let width = u8::try_from(values.bit_width()).unwrap_or(u8::MAX);
+                let width = values.bit_width();
                 let mut page = std::mem::take(&mut scratch.values);
                 page.clear();
                 page.extend_from_slice(&head);
@@ -327,136 +318,5 @@ impl Chunk {
         self.end_page(scratch)?;
         self.end_dictionary(scratch)?;
         self.pages.close()
-    }
-}
-
-/// A dictionary and its values.
-struct Values {
-    kind: Kind,
-    dictionary: Dictionary,
-    plain: Plain,
-    /// Where a text begins among the plain values.
-    begins: Vec<u32>,
-}
-
-impl Values {
-    fn new(kind: Kind) -> Self {
-        Self { kind, dictionary: Dictionary::new(), plain: Plain::new(kind, 0), begins: Vec::new() }
-    }
-
-    fn memory(&self) -> usize {
-        self.dictionary.memory() + self.plain.memory() + self.begins.capacity() * size_of::<u32>()
-    }
-
-    fn bit_width(&self) -> usize {
-        bit_width(self.dictionary.cells.len()).into()
-    }
-
-    /// Numbers all of `cells`.
-    fn number_all(&mut self, cells: Cells<'_>, numbers: &mut Vec<u32>) {
-        numbers.reserve(cells.cells.len());
-        let mut last = None;
-        for &cell in cells.cells {
-            // Values often come several times in a row.
-            let number = match last {
-                Some((same, number)) if same == cell && !self.is_long(cell) => number,
-                _ => self.number(cells, cell),
-            };
-            numbers.push(number);
-            last = Some((cell, number));
-        }
-    }
-
-    fn is_long(&self, cell: u128) -> bool {
-        self.kind == Kind::Texts && is_long(cell)
-    }
-
-    fn number(&mut self, cells: Cells<'_>, cell: u128) -> u32 {
-        let Self { dictionary, plain, begins, .. } = self;
-        let begin = plain.len();
-        let (number, is_new) = if self.kind == Kind::Texts && is_long(cell) {
-            let text = cells.long(cell);
-            let long_cell = dictionary.long_cell(cell, text);
-            dictionary.number(long_cell, |number| plain.text(begins[number as usize] as usize, text.len()) == text)
-        } else {
-            dictionary.number(cell, |_| true)
-        };
-        if is_new {
-            plain.put(Cells { cells: &[cell], ..cells });
-            if self.kind == Kind::Texts {
-                // A page has less than four gigabytes.
-                begins.push(u32::try_from(begin).unwrap_or(u32::MAX));
-            }
-        }
-        number
-    }
-
-    /// A value as a cell that points into the plain values, if it points anywhere.
-    fn cell(&self, number: u32) -> u128 {
-        let cell = self.dictionary.cells[number as usize];
-        if !self.is_long(cell) {
-            return cell;
-        }
-        let begin = self.begins[number as usize] + 4;
-        u128::from(cell as u64) | u128::from(begin) << 96
-    }
-
-    fn text_bytes(&self, numbers: &[u32]) -> usize {
-        numbers.iter().map(|&number| length(self.dictionary.cells[number as usize])).sum()
-    }
-
-    /// The least and the greatest of the values with `numbers`: each value is looked at once.
-    fn bounds(&self, numbers: &[u32], settings: &Settings) -> Option<Bounds> {
-        if settings.statistics == EnabledStatistics::None {
-            return None;
-        }
-        let mut seen = vec![false; self.dictionary.cells.len()];
-        numbers.iter().for_each(|&number| seen[number as usize] = true);
-        let some = (0_u32..).zip(&seen).filter(|(_, is_seen)| **is_seen).map(|(number, _)| self.cell(number));
-        let some: Vec<_> = some.collect();
-        let buffers = [self.plain.bytes()];
-        let cells = Cells { cells: &some, buffers: &buffers };
-        let (least, greatest) = cells.bounds(self.kind)?;
-        let bytes = [least.to_le_bytes(), greatest.to_le_bytes()];
-        let value = |cell, bytes| cells.value(cell, self.kind, bytes, settings.cut.kept).to_vec();
-        Some(Bounds { least: value(least, &bytes[0]), greatest: value(greatest, &bytes[1]) })
-    }
-
-    /// Whether the dictionary won't be full too soon, if it goes on growing as it has done in the second half of its trial.
-    fn last(&self, trial: &Trial, rows: usize, bytes_max: usize) -> bool {
-        let (half_rows, half_bytes) = trial.half.unwrap_or_default();
-        let (new_rows, new_bytes) = (rows - half_rows, self.plain.len() - half_bytes);
-        let rows_left = bytes_max.saturating_sub(self.plain.len()).saturating_mul(new_rows) / new_bytes.max(1);
-        rows.saturating_add(rows_left) >= DICTIONARY_ROWS_MIN
-    }
-}
-
-/// Rows, and which of them have a value.
-#[derive(Default)]
-struct Levels {
-    rows: usize,
-    /// None while no row is NULL.
-    validity: Option<BooleanBufferBuilder>,
-}
-
-impl Levels {
-    fn append(&mut self, validity: Option<BooleanBuffer>, rows: usize) {
-        match (validity, &mut self.validity) {
-            (Some(validity), builder) => {
-                let builder = builder.get_or_insert_with(|| {
-                    let mut builder = BooleanBufferBuilder::new(self.rows + rows);
-                    builder.append_n(self.rows, true);
-                    builder
-                });
-                builder.append_buffer(&validity);
-            }
-            (None, Some(builder)) => builder.append_n(rows, true),
-            (None, None) => {}
-        }
-        self.rows += rows;
-    }
-
-    fn into_validity(self) -> Option<BooleanBuffer> {
-        self.validity.map(|mut builder| builder.finish())
     }
 }

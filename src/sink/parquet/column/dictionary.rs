@@ -5,6 +5,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use super::cells::{low32, low64};
+
 /// Slots that may be looked at for one value. More of them never happens by chance with half of the slots free, but somebody
 /// might find values that make it happen.
 const STEPS_MAX: usize = 256;
@@ -72,8 +74,9 @@ impl Dictionary {
 
     /// Where the search for a cell begins.
     fn hash(&self, cell: u128) -> usize {
-        let [low, high] = [cell as u64, (cell >> 64) as u64];
-        folded(low ^ self.seeds[0], high ^ self.seeds[1]) as usize
+        let hash = folded(low64(cell) ^ self.seeds[0], low64(cell >> 64) ^ self.seeds[1]);
+        // Of a hash any part is one.
+        low32(hash.into()) as usize
     }
 
     /// The cell of a text that is longer than a view can hold: its length and beginning, as in a view, and a hash.
@@ -85,7 +88,7 @@ impl Dictionary {
         }
         let (low, high) = pieces.remainder().split_at(pieces.remainder().len().min(8));
         hash = folded(word(low) ^ hash, word(high) ^ self.seeds[1]);
-        u128::from(view as u64) | u128::from(hash) << 64
+        u128::from(low64(view)) | u128::from(hash) << 64
     }
 
     pub(super) fn memory(&self) -> usize {
@@ -96,7 +99,7 @@ impl Dictionary {
 /// The halves of a product, which depend on all bits of both factors.
 fn folded(one: u64, other: u64) -> u64 {
     let product = u128::from(one) * u128::from(other);
-    product as u64 ^ (product >> 64) as u64
+    low64(product) ^ low64(product >> 64)
 }
 
 /// At most eight bytes as a number.
@@ -115,7 +118,7 @@ mod tests {
         let mut dictionary = Dictionary::new();
         for round in 0..2 {
             for value in 0..10_000_u32 {
-                let cell = u128::from(value) << (value % 90);
+                let cell = u128::from(value) | u128::from(value % 7) << 90;
                 assert_eq!(dictionary.number(cell | 1 << 120, |_| true), (value, round == 0));
             }
         }

@@ -1,9 +1,7 @@
-//! Parquet's hybrid of run lengths and packed bits: definition levels, and indices into a dictionary.
-
-use arrow::buffer::BooleanBuffer;
+//! Parquet's hybrid of run lengths and packed bits: for definition levels, and for numbers of values in a dictionary.
 
 /// Values are packed by eights. A shorter run would not pay for the group that it ends.
-const GROUP: usize = 8;
+pub(super) const GROUP: usize = 8;
 
 /// Bits that number `values` different values. At least one: not every reader knows what to do with none.
 pub(super) fn bit_width(values: usize) -> u8 {
@@ -29,27 +27,7 @@ pub(super) fn put_values(values: &[u32], width: u8, out: &mut Vec<u8>) {
     put_packed(&values[packed..], width, out);
 }
 
-/// Appends the definition levels of `rows` rows of a column that may be NULL, and their length before them.
-pub(super) fn put_levels(validity: Option<&BooleanBuffer>, rows: usize, out: &mut Vec<u8>) {
-    let begin = out.len();
-    out.extend([0; size_of::<u32>()]);
-    let valid = validity.map_or(rows, BooleanBuffer::count_set_bits);
-    match validity {
-        Some(validity) if 0 < valid && valid < rows => {
-            // Arrow's bits are Parquet's: one run, packed.
-            put_varint(rows.div_ceil(GROUP) << 1 | 1, out);
-            out.extend_from_slice(&validity.sliced().as_slice()[..rows.div_ceil(8)]);
-            if let Some(last) = out.last_mut().filter(|_| rows % 8 > 0) {
-                *last &= (1 << (rows % 8)) - 1;
-            }
-        }
-        _ => put_run(rows, u32::from(valid > 0), 1, out),
-    }
-    let bytes = u32::try_from(out.len() - begin - size_of::<u32>()).unwrap_or(u32::MAX);
-    out[begin..begin + size_of::<u32>()].copy_from_slice(&bytes.to_le_bytes());
-}
-
-fn put_run(run: usize, value: u32, width: u8, out: &mut Vec<u8>) {
+pub(super) fn put_run(run: usize, value: u32, width: u8, out: &mut Vec<u8>) {
     put_varint(run << 1, out);
     out.extend_from_slice(&value.to_le_bytes()[..usize::from(width).div_ceil(8)]);
 }
@@ -78,18 +56,18 @@ fn put_packed(values: &[u32], width: u8, out: &mut Vec<u8>) {
 
 pub(super) fn put_varint(mut value: usize, out: &mut Vec<u8>) {
     while value > 0x7f {
-        out.push((value & 0x7f) as u8 | 0x80);
+        out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.push((value & 0x7f) as u8);
+    out.push(value.to_le_bytes()[0]);
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// What a reader makes of it.
-    fn read(mut bytes: &[u8], width: u8, values: usize) -> Vec<u32> {
+    pub(in super::super) fn read(mut bytes: &[u8], width: u8, values: usize) -> Vec<u32> {
         let mut read = Vec::new();
         while read.len() < values {
             let (mut header, mut shift) = (0, 0);
@@ -142,24 +120,5 @@ mod tests {
                 assert_eq!(read(&out, width, length), values, "{length} values of {width} bits");
             }
         }
-    }
-
-    #[test]
-    fn levels_are_the_validity() {
-        for rows in [1, 7, 8, 9, 1000] {
-            for (nulls, skip) in [(1, 0), (2, 3), (3, 1), (usize::MAX, 0)] {
-                let all: BooleanBuffer = (0..rows + skip).map(|row| row % nulls != 0).collect();
-                let validity = all.slice(skip, rows);
-                let mut out = Vec::new();
-                put_levels(Some(&validity), rows, &mut out);
-                let (length, levels) = out.split_at(4);
-                assert_eq!(u32::from_le_bytes(length.try_into().unwrap()) as usize, levels.len());
-                let want: Vec<_> = validity.iter().map(u32::from).collect();
-                assert_eq!(read(levels, 1, rows), want);
-            }
-        }
-        let mut out = Vec::new();
-        put_levels(None, 300, &mut out);
-        assert_eq!(out, [3, 0, 0, 0, 0xd8, 0x04, 1]);
     }
 }

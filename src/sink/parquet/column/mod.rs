@@ -6,10 +6,15 @@ mod cells;
 mod chunk;
 mod dictionary;
 mod hybrid;
+mod levels;
 mod pages;
+mod pieces;
+mod plain;
 mod snappy;
+mod values;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
@@ -28,6 +33,9 @@ pub(super) use self::pages::Scratch;
 
 /// Rows that are encoded in one go: it is after them that limits are looked at.
 const STEP_ROWS_MAX: usize = 1 << 10;
+
+/// No page is filled beyond that, whatever the limits say: its size has to fit into 31 bits.
+const PAGE_BYTES_MAX: usize = 1 << 30;
 
 /// How a column is written that we encode.
 #[derive(Debug, Clone)]
@@ -73,11 +81,12 @@ impl Settings {
         if !is_plain_type || !is_known || is_special {
             return None;
         }
-        let (statistics_length, index_length) =
-            (properties.statistics_truncate_length(), properties.column_index_truncate_length());
-        let dictionary_bytes_max = properties.column_dictionary_page_size_limit(path);
+        let is_cut = |_: &usize| kind == Kind::Texts;
+        let statistics_length = properties.statistics_truncate_length().filter(is_cut);
+        let index_length = properties.column_index_truncate_length().filter(is_cut);
+        let dictionary_bytes_max = properties.column_dictionary_page_size_limit(path).min(PAGE_BYTES_MAX);
         Some(Self {
-            column: column.clone(),
+            column: Arc::clone(column),
             kind,
             compression,
             statistics: properties.statistics_enabled(path),
@@ -86,7 +95,7 @@ impl Settings {
             index_length,
             has_offset_index: !properties.offset_index_disabled(),
             dictionary_bytes_max: if properties.dictionary_enabled(path) { dictionary_bytes_max } else { 0 },
-            page_bytes_max: properties.column_data_page_size_limit(path),
+            page_bytes_max: properties.column_data_page_size_limit(path).min(PAGE_BYTES_MAX),
             page_rows_max: properties.data_page_row_count_limit(),
             step_rows: properties.write_batch_size().clamp(1, STEP_ROWS_MAX),
         })

@@ -1,11 +1,7 @@
 //! The pages of a column chunk, and what a file says of them: sizes, statistics, and the two page indexes.
 
-use std::collections::BTreeSet;
-use std::io::{self, Read, Write};
-
-use bytes::{Bytes, BytesMut};
 use parquet::basic::{BoundaryOrder, Compression, Encoding, EncodingMask, PageType, Type};
-use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
+use parquet::column::page::Page;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::ByteArray;
 use parquet::errors::{ParquetError, Result};
@@ -13,17 +9,14 @@ use parquet::file::metadata::{
     ColumnChunkMetaData, ColumnIndexBuilder, LevelHistogram, OffsetIndexBuilder, PageEncodingStats,
 };
 use parquet::file::properties::EnabledStatistics;
-use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::{Statistics, ValueStatistics};
-use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Settings;
 use super::bounds::{Bounds, read};
+use super::pieces::{ChunkPages, Pieces};
 use super::snappy::{Habit, Snappy};
-
-/// Encoded pages are kept in pieces: small ones first, since there may be thousands of columns with hardly a value.
-const PIECE_BYTES_MIN: usize = 1 << 10;
-const PIECE_BYTES_MAX: usize = 256 << 10;
 
 /// Memory that any number of columns use in turns.
 #[derive(Default)]
@@ -31,7 +24,7 @@ pub(in super::super) struct Scratch {
     pub(super) cells: Vec<u128>,
     pub(super) levels: Vec<u8>,
     pub(super) values: Vec<u8>,
-    compressed: Vec<u8>,
+    pub(super) compressed: Vec<u8>,
     snappy: Option<Snappy>,
     zstd: Option<(i32, zstd::bulk::Compressor<'static>)>,
 }
@@ -61,7 +54,7 @@ pub(super) struct Pages {
     bounds: Option<Bounds>,
     column_index: ColumnIndexBuilder,
     offset_index: Option<OffsetIndexBuilder>,
-    /// The bounds of the last page that has any, and whether both have only grown, or shrunk, up to there.
+    /// What has been written of the last page that has bounds, and whether both have only grown, or shrunk, up to there.
     last: Option<Bounds>,
     is_ascending: bool,
     is_descending: bool,
@@ -180,15 +173,16 @@ impl Pages {
         let (order, cut, most) = (self.settings.kind.order(), self.settings.cut, self.settings.index_length);
         let Some(bounds) = &facts.bounds else { return self.column_index.to_invalid() };
         let Some((greatest, _)) = cut.above(&bounds.greatest, most) else { return self.column_index.to_invalid() };
+        let written = Bounds { least: cut.below(&bounds.least, most).0, greatest };
         if let Some(last) = &self.last {
             let is_less = |one: &Bounds, other: &Bounds| {
                 order.is_greater(&other.least, &one.least) || order.is_greater(&other.greatest, &one.greatest)
             };
-            self.is_ascending &= !is_less(bounds, last);
-            self.is_descending &= !is_less(last, bounds);
+            self.is_ascending &= !is_less(&written, last);
+            self.is_descending &= !is_less(last, &written);
         }
-        self.column_index.append(false, cut.below(&bounds.least, most).0, greatest, nulls);
-        self.last = Some(bounds.clone());
+        self.column_index.append(false, written.least.clone(), written.greatest.clone(), nulls);
+        self.last = Some(written);
     }
 
     /// How many rows have which definition level: NULL or not.
@@ -204,7 +198,7 @@ impl Pages {
 
     pub(super) fn close(mut self) -> Result<ClosedChunk> {
         let settings = &self.settings;
-        let mut metadata = ColumnChunkMetaData::builder(settings.column.clone())
+        let mut metadata = ColumnChunkMetaData::builder(Arc::clone(&settings.column))
             .set_compression(settings.compression)
             .set_encodings_mask(EncodingMask::new_from_encodings(self.encodings.iter()))
             .set_page_encoding_stats(std::mem::take(&mut self.encoding_stats))
@@ -336,113 +330,8 @@ fn compress(
     Ok(())
 }
 
-/// Bytes, in as many pieces as it takes.
-#[derive(Debug, Default)]
-struct Pieces {
-    pieces: Vec<Vec<u8>>,
-    bytes: usize,
-}
-
-impl Pieces {
-    fn memory(&self) -> usize {
-        self.pieces.iter().map(Vec::capacity).sum()
-    }
-
-    /// Appends the page that `page` makes of what has been compressed.
-    fn put_page(
-        &mut self,
-        page: impl FnOnce(Bytes) -> Page,
-        uncompressed_bytes: usize,
-        scratch: &mut Scratch,
-    ) -> Result<PageWriteSpec> {
-        let bytes = Bytes::from(std::mem::take(&mut scratch.compressed));
-        let page = CompressedPage::new(page(bytes.clone()), uncompressed_bytes);
-        let mut sink = TrackedWrite::new(self);
-        let mut writer = SerializedPageWriter::new(&mut sink);
-        let spec = writer.write_page(page)?;
-        writer.close()?;
-        // The page is gone, and its memory serves the next one.
-        scratch.compressed = bytes.try_into_mut().map_or_else(|_| Vec::new(), |bytes: BytesMut| Vec::from(bytes));
-        Ok(spec)
-    }
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let has_room = |piece: &&mut Vec<u8>| piece.capacity() - piece.len() >= bytes.len();
-        match self.pieces.last_mut().filter(has_room) {
-            Some(piece) => piece.extend_from_slice(bytes),
-            None => {
-                let more = (self.bytes / 4).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX);
-                let mut piece = Vec::with_capacity(more.max(bytes.len()));
-                piece.extend_from_slice(bytes);
-                self.pieces.push(piece);
-            }
-        }
-        self.bytes += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// A column chunk that waits for its place in a file.
 pub(in super::super) struct ClosedChunk {
     pub(super) pages: ChunkPages,
     pub(super) close: ColumnCloseResult,
-}
-
-/// Its bytes, as the Parquet library reads them.
-#[derive(Debug, Clone)]
-pub(super) struct ChunkPages {
-    pieces: std::sync::Arc<[Bytes]>,
-    bytes: usize,
-}
-
-impl ChunkPages {
-    fn new(pieces: Pieces) -> Self {
-        Self { pieces: pieces.pieces.into_iter().map(Bytes::from).collect(), bytes: pieces.bytes }
-    }
-}
-
-impl Length for ChunkPages {
-    fn len(&self) -> u64 {
-        self.bytes as u64
-    }
-}
-
-impl ChunkReader for ChunkPages {
-    type T = PiecesReader;
-
-    fn get_read(&self, start: u64) -> Result<PiecesReader> {
-        let mut reader = PiecesReader { pieces: self.pieces.to_vec().into_iter(), current: Bytes::new() };
-        io::copy(&mut reader.by_ref().take(start), &mut io::sink())?;
-        Ok(reader)
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
-        let mut bytes = vec![0; length];
-        self.get_read(start)?.read_exact(&mut bytes)?;
-        Ok(bytes.into())
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct PiecesReader {
-    pieces: std::vec::IntoIter<Bytes>,
-    current: Bytes,
-}
-
-impl Read for PiecesReader {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() {
-            let Some(next) = self.pieces.next() else { return Ok(0) };
-            self.current = next;
-        }
-        let bytes = self.current.len().min(out.len());
-        out[..bytes].copy_from_slice(&self.current.split_to(bytes));
-        Ok(bytes)
-    }
 }
