@@ -9,10 +9,11 @@ use datafusion::physical_expr::LexRequirement;
 use datafusion::physical_expr::expressions::Column;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
+use parquet::basic::{ConvertedType, Type};
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::SchemaDescriptor;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use super::column::{ColumnEncoder, Settings};
 use crate::error::{Error, ErrorKind};
@@ -47,6 +48,7 @@ impl Properties {
         let parquet = ArrowSchemaConverter::new().convert(&schema)?;
         check_columns(options, &parquet)?;
         let mut options = options.clone();
+        leave_bytes_alone(&mut options, &parquet);
         if !options.global.skip_arrow_metadata {
             options.arrow_schema(&schema);
         }
@@ -92,7 +94,7 @@ impl Properties {
     }
 
     #[cfg(test)]
-    fn writer(&self) -> &parquet::file::properties::WriterProperties {
+    fn writer(&self) -> &WriterProperties {
         &self.writer
     }
 }
@@ -179,6 +181,20 @@ fn check_columns(options: &TableParquetOptions, parquet: &SchemaDescriptor) -> R
     }
 }
 
+/// Columns of bytes get neither a dictionary nor statistics, unless options of theirs ask for it. They hold what is large and
+/// different in every row (`content`, before all): hashing and comparing it takes time, and finds nothing.
+fn leave_bytes_alone(options: &mut TableParquetOptions, parquet: &SchemaDescriptor) {
+    let is_bytes = |leaf: &&ColumnDescPtr| {
+        let is_more = leaf.logical_type_ref().is_some() || leaf.converted_type() != ConvertedType::NONE;
+        leaf.physical_type() == Type::BYTE_ARRAY && !is_more
+    };
+    for leaf in parquet.columns().iter().filter(is_bytes) {
+        let column = options.column_specific_options.entry(leaf.path().string()).or_default();
+        column.dictionary_enabled.get_or_insert(false);
+        column.statistics_enabled.get_or_insert_with(|| "none".to_owned());
+    }
+}
+
 /// The order as files record it: only if it begins with plain columns, and as far as it goes.
 fn sorting_columns(order: &LexRequirement, schema: &Schema, parquet: &SchemaDescriptor) -> Option<Vec<SortingColumn>> {
     let columns = order.iter().map_while(|requirement| {
@@ -203,6 +219,7 @@ mod tests {
     use arrow::datatypes::{DataType, Field};
     use datafusion::common::config::ConfigField;
     use parquet::basic::Compression;
+    use parquet::file::properties::EnabledStatistics;
     use parquet::schema::types::ColumnPath;
 
     use super::*;
@@ -215,6 +232,8 @@ mod tests {
         let schema = Schema::new(vec![
             Field::new("a", DataType::Int64, true),
             Field::new("s", DataType::Struct(vec![Field::new("t", DataType::Utf8View, true)].into()), true),
+            Field::new("content", DataType::BinaryView, true),
+            Field::new("b", DataType::Struct(vec![Field::new("c", DataType::Binary, true)].into()), true),
         ]);
         Properties::try_new(&parsed, Arc::new(schema), None).map_err(|error| error.to_string())
     }
@@ -239,6 +258,24 @@ mod tests {
     }
 
     #[test]
+    fn bytes_have_neither_dictionary_nor_statistics_unless_asked_for() {
+        let check = |options: &[(&str, &str)], want: [(&str, bool, EnabledStatistics); 4]| {
+            let properties = properties(options).unwrap();
+            for (path, dictionary, statistics) in want {
+                let path = ColumnPath::new(path.split('.').map(str::to_owned).collect());
+                let writer = properties.writer();
+                assert_eq!(writer.dictionary_enabled(&path), dictionary, "{path}");
+                assert_eq!(writer.statistics_enabled(&path), statistics, "{path}");
+            }
+        };
+        let (none, page) = (EnabledStatistics::None, EnabledStatistics::Page);
+        check(&[], [("a", true, page), ("s.t", true, page), ("content", false, none), ("b.c", false, none)]);
+        let asked = [("statistics_enabled::content", "chunk"), ("dictionary_enabled::b.c", "true")];
+        let chunk = EnabledStatistics::Chunk;
+        check(&asked, [("a", true, page), ("s.t", true, page), ("content", false, chunk), ("b.c", true, none)]);
+    }
+
+    #[test]
     fn options_that_say_nothing_or_nonsense_are_refused_by_name() {
         for (name, value, want) in [
             ("max_row_group_size", "0", "'max_row_group_size' can't be 0"),
@@ -247,8 +284,8 @@ mod tests {
             ("statistics_enabled::a", "some", "'statistics_enabled' can't be 'some'"),
             ("encoding", "rle_dictionary", "'encoding' can't be 'rle_dictionary'"),
             ("bloom_filter_fpp", "2", "'bloom_filter_fpp' can't be 2"),
-            ("compression::b", "snappy", "column 'b'"),
-            ("compression::s", "snappy", "the files have the columns a, s.t"),
+            ("compression::x", "snappy", "column 'x'"),
+            ("compression::s", "snappy", "the files have the columns a, s.t, content, b.c"),
             ("crypto.file_encryption.footer_key_as_hex", "00", "'crypto' can't be given"),
         ] {
             let error = properties(&[(name, value)]).map(drop).unwrap_err();
