@@ -176,7 +176,12 @@ impl Publication {
         }
         if says_so {
             match self.stage.take_reserved(&target.object(SUCCESS)) {
-                Some(mut success) => success.complete().await?,
+                Some(mut success) => {
+                    if let Err(error) = success.complete().await {
+                        success.abort().await;
+                        return Err(error.into());
+                    }
+                }
                 None => drop(target.create(SUCCESS).await?),
             }
         }

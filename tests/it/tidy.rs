@@ -123,7 +123,7 @@ fn a_library_is_named_only_where_it_belongs() {
         ("object_store", &network),
         // The loop gives way to other tasks; it waits for nothing itself.
         ("tokio", &["table", "sink", "store", "archive", "crew"]),
-        ("zstd", &["compression", "member"]),
+        ("zstd", &["compression", "member", "sink"]),
         ("flate2", &["compression", "member"]),
         ("csv_core", &["member"]),
     ] {

@@ -57,8 +57,8 @@ pub(super) fn put_levels(validity: Option<&BooleanBuffer>, rows: usize, out: &mu
 
 #[cfg(test)]
 mod tests {
-    use super::super::hybrid::tests::read;
     use super::*;
+    use crate::sink::parquet::column::hybrid::tests::read;
 
     #[test]
     fn levels_are_the_validity() {
