@@ -17,6 +17,11 @@ use std::task::{Context, Poll, Waker};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+pub(crate) use self::turns::Turn;
+use self::turns::Turns;
+
+mod turns;
+
 /// Pieces of work for each free core: one that it works on, and one that waits while another is handed out.
 const TASKS_PER_CORE: usize = 2;
 
@@ -46,6 +51,7 @@ struct Inner {
     working: AtomicUsize,
     /// Hands that are taken, of each trade.
     taken: [AtomicUsize; 3],
+    turns: Turns,
 }
 
 impl Crew {
@@ -56,8 +62,8 @@ impl Crew {
 
     /// One whose pieces of work are of another size.
     pub(crate) fn in_pieces(cores: usize, work_bytes: usize) -> Self {
-        let inner = || Inner { cores, work_bytes, working: AtomicUsize::new(0), taken: Default::default() };
-        Self((cores > 1).then(inner).map(Arc::new))
+        let (working, taken) = (AtomicUsize::new(0), Default::default());
+        Self(Some(Arc::new(Inner { cores, work_bytes, working, taken, turns: Turns::of(cores) })))
     }
 
     /// One partition that does everything by itself.
@@ -67,12 +73,26 @@ impl Crew {
 
     /// True where there never is a hand.
     pub(crate) fn is_alone(&self) -> bool {
-        self.0.is_none()
+        self.0.as_ref().is_none_or(|inner| inner.cores < 2)
     }
 
     /// Bytes that a piece of work should have.
     pub(crate) fn work_bytes(&self) -> usize {
         self.0.as_ref().map_or(WORK_BYTES, |inner| inner.work_bytes)
+    }
+
+    /// Waits until a partition may open an archive of `bytes`, if its length is known: there are turns for as many large
+    /// ones as there are cores.
+    pub(crate) async fn turn(&self, bytes: Option<u64>) -> Turn {
+        match &self.0 {
+            Some(inner) => inner.turns.next(bytes).await,
+            None => Turn::default(),
+        }
+    }
+
+    /// Says that a partition gets on with its archive.
+    pub(crate) fn move_on(&self) {
+        self.0.iter().for_each(|inner| inner.turns.move_on());
     }
 
     /// Says that a partition works on an archive, until the shift is dropped.
@@ -90,7 +110,10 @@ impl Crew {
         std::future::poll_fn(|context| {
             let polled = wait.as_mut().poll(context);
             match polled {
-                Poll::Ready(_) => pause = None,
+                Poll::Ready(_) => {
+                    self.move_on();
+                    pause = None;
+                }
                 Poll::Pending => _ = pause.get_or_insert_with(|| Pause::of(self)),
             }
             polled

@@ -13,7 +13,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::archive::{ArchiveEnd, ArchiveReader, NextMember};
 use crate::compression::Compression;
-use crate::crew::{Crew, Shift};
+use crate::crew::{Crew, Shift, Turn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::{MemberGlob, redacted};
 use crate::member::csv::CsvOptions;
@@ -95,6 +95,8 @@ pub(crate) struct ArchiveScan {
     busy: Duration,
     /// From the first batch that is asked for to the last.
     shift: Option<Shift>,
+    /// From before the archive is opened.
+    turn: Option<Turn>,
     place: Option<MemberPlace>,
     state: State,
 }
@@ -141,9 +143,9 @@ impl ArchiveScan {
         let rows = layout.rows(&options, &full_url, selection.batch_size, &bad_rows)?;
         let member_filter = layout.member_filter(&options, &full_url)?;
         let output = layout.output(selection)?;
-        let (busy, shift, place) = (Duration::ZERO, None, None);
+        let (busy, shift, turn, place) = (Duration::ZERO, None, None, None);
         let state = State::Unopened(Box::new(target));
-        Ok(Self { url, options, output, rows, member_filter, partition, stats, busy, shift, place, state })
+        Ok(Self { url, options, output, rows, member_filter, partition, stats, busy, shift, turn, place, state })
     }
 
     /// The next batch that is not empty, or `None` at the end of the archive. It goes through
@@ -152,6 +154,11 @@ impl ArchiveScan {
     /// # Errors
     /// What the policies don't let pass, with archive, member and offset.
     pub(crate) async fn prepare(&mut self) -> Result<Option<RecordBatch>> {
+        if let State::Unopened(target) = &self.state
+            && self.turn.is_none()
+        {
+            self.turn = Some(self.partition.crew.turn(target.size).await);
+        }
         let report = Arc::clone(&self.partition.report);
         report.start(self.partition.index);
         if !matches!(self.state, State::Done) {
@@ -164,8 +171,9 @@ impl ArchiveScan {
         report.partitions[self.partition.index].busy_nanos.add(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
         if matches!(next, Ok(None) | Err(_)) {
             report.archive_took(&self.url, self.busy);
-            (self.state, self.shift) = (State::Done, None);
+            (self.state, self.shift, self.turn) = (State::Done, None, None);
         }
+        self.partition.crew.move_on();
         next
     }
 

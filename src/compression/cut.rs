@@ -22,6 +22,7 @@ use bytes::Bytes;
 use self::rope::Rope;
 use self::walk::Walk;
 use super::bzip2::InStream;
+use super::copy_some;
 use super::{Compression, Inflater, UNASKED_BYTES};
 
 /// How large segments become.

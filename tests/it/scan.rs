@@ -296,6 +296,34 @@ async fn a_plan_can_be_run_again() {
     assert!(first.row_count() > 100);
 }
 
+/// Large archives take turns; who wants the last partition first gets it all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_are_read_in_whatever_order_somebody_wants() {
+    const ARCHIVES: usize = 6;
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let text = "a line of some length, again and again\n".repeat(150_000);
+    for number in 0..ARCHIVES {
+        fs::write(dir.path().join(format!("{number}.tar")), tar([("m.txt", &text)])).expect("a file");
+    }
+    let session = Session::with(SessionConfig::new().with_target_partitions(2));
+    let sql = format!(
+        "SELECT line FROM read_tar('{}/*.tar', format = 'lines', partitioning = 'archive')",
+        dir.path().display()
+    );
+    let plan = session.ctx.sql(&sql).await.expect("a statement").create_physical_plan().await.expect("a plan");
+    let mut streams = Vec::new();
+    for partition in 0..ARCHIVES {
+        let mut stream = plan.execute(partition, session.ctx.task_ctx()).expect("a stream");
+        let first = stream.try_next().await.expect("a batch").map_or(0, |batch| batch.num_rows());
+        streams.push((first, stream));
+    }
+    for (first, stream) in streams.into_iter().rev() {
+        assert!(first > 0 && first < 150_000, "{first} rows in one batch");
+        let rest = stream.try_fold(0, |rows, batch| std::future::ready(Ok(rows + batch.num_rows()))).await;
+        assert_eq!(rest.expect("batches") + first, 150_000);
+    }
+}
+
 /// Whether the record of [`huge`] is bad: two hundred are, all of them behind the first few MiB.
 fn is_bad(row: usize) -> bool {
     row > 100_000 && row % 500 == 7

@@ -1,8 +1,8 @@
-//! The program's allocator, and what it has to be told under `--memory-limit`.
+//! The program's allocator, and what it has to be told.
 //!
-//! mimalloc gives freed memory back to the system after a second; a COPY of large contents frees hundreds of megabytes
-//! in that time. It reads its settings from the environment when the process starts, and setting them from within
-//! would take unsafe code; so the program starts itself once more, in the same process.
+//! mimalloc gives freed memory back to the system after a second; a COPY frees hundreds of megabytes in that time, and
+//! those add to the peak. It reads its settings from the environment when the process starts, and setting them from
+//! within would take unsafe code; so the program starts itself once more, in the same process.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -11,15 +11,24 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[cfg(unix)]
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
-/// Starts the program anew, with an allocator that gives memory back at once. Returns if whoever started the program has
+/// What it is told. Every batch is freed within that time, and most of them leave their memory to the next one.
+#[cfg(unix)]
+const PURGE_MILLIS: &str = "10";
+
+/// What it is told under `--memory-limit`.
+#[cfg(unix)]
+const PURGE_MILLIS_LIMITED: &str = "1";
+
+/// Starts the program anew, with an allocator that soon gives memory back. Returns if whoever started the program has
 /// decided about that, or if it can't be done: then freed memory stays a little longer, and nothing else is different.
 #[cfg(unix)]
-pub(crate) fn give_memory_back_at_once() {
+pub(crate) fn give_memory_back_soon(has_limit: bool) {
     use std::os::unix::process::CommandExt;
 
     if std::env::var_os(PURGE_DELAY).is_some() {
         return;
     }
+    let millis = if has_limit { PURGE_MILLIS_LIMITED } else { PURGE_MILLIS };
     let Ok(program) = std::env::current_exe() else { return };
     let mut arguments = std::env::args_os();
     let mut again = std::process::Command::new(program);
@@ -27,9 +36,9 @@ pub(crate) fn give_memory_back_at_once() {
         again.arg0(name);
     }
     // Only comes back if there is no such program any more.
-    let _error = again.args(arguments).env(PURGE_DELAY, "1").exec();
+    let _error = again.args(arguments).env(PURGE_DELAY, millis).exec();
 }
 
 /// Elsewhere a process can't become another one.
 #[cfg(not(unix))]
-pub(crate) fn give_memory_back_at_once() {}
+pub(crate) fn give_memory_back_soon(_has_limit: bool) {}

@@ -34,7 +34,7 @@ impl Rope {
     pub(super) fn copy_to(&self, at: usize, to: &mut [u8]) -> usize {
         let mut copied = 0;
         for piece in self.from(at) {
-            copied += super::super::copy_some(piece, &mut to[copied..]);
+            copied += super::copy_some(piece, &mut to[copied..]);
             if copied == to.len() {
                 break;
             }
