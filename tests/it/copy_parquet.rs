@@ -1,5 +1,6 @@
 //! What is in the Parquet files of a COPY, as pyarrow sees it: order, row groups, options.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use crate::copy::{data_files, tree};
 use crate::python::{parquet, run_script};
 use crate::session::Session;
+use crate::testdata::testdata;
 
 /// How a file is built.
 fn inspect(file: &Path) -> Value {
@@ -115,8 +117,7 @@ async fn row_groups_and_files_are_closed_by_rows_and_by_bytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn options_of_the_format_are_honoured() {
     let (session, folder) = (Session::new(), folder());
-    let query =
-        "SELECT value AS a, CAST(value % 9 AS VARCHAR) AS b, named_struct('c', value) AS s FROM generate_series(1, 5000)";
+    let query = "SELECT value AS a, CAST(value % 9 AS VARCHAR) AS b, named_struct('c', value) AS s FROM generate_series(1, 5000)";
     let written = async |options: &str| {
         let file = folder.path().join("x.parquet");
         session.ok(&format!("COPY ({query}) TO '{}' OPTIONS ({options})", file.display())).await;
@@ -163,6 +164,33 @@ async fn options_of_the_format_are_honoured() {
     let error = session.sql(&unknown).await.expect_err("no such option").to_string();
     assert!(error.contains("nosuch"), "{error}");
     assert_eq!(tree(folder.path()), ["x.parquet"]);
+}
+
+/// Content that comes again and again, so that a dictionary would be small.
+#[tokio::test(flavor = "multi_thread")]
+async fn content_is_written_without_dictionary_and_statistics() {
+    let (session, folder) = (Session::new(), folder());
+    let archive = testdata("compressed/plain.tar");
+    let file = folder.path().join("x.parquet");
+    let written = async |columns: &str, options: &str| {
+        let from = format!("read_tar('{}'), generate_series(1, 9)", archive.display());
+        session.ok(&format!("COPY (SELECT {columns} FROM {from}) TO '{}' {options}", file.display())).await;
+        let file = inspect(&file);
+        let columns = file["groups"][0]["columns"].as_array().expect("a list").clone();
+        let facts = columns.into_iter().map(|column| {
+            let name = column["path"].as_str().expect("a name").to_owned();
+            (name, (column["has_dictionary"] == true, column["has_statistics"] == true))
+        });
+        facts.collect::<HashMap<_, _>>()
+    };
+    let all = written("*", "").await;
+    assert_eq!(all["content"], (false, false), "{all:?}");
+    assert!(all["path"].1 && all["archive"].0 && all["size"].1, "{all:?}");
+    let bytes = written("path, CAST(repeat(path, 1000) AS BYTEA) AS b", "").await;
+    assert_eq!(bytes["b"], (false, false), "{bytes:?}");
+    let asked = "OPTIONS ('dictionary_enabled::content' 'true', 'statistics_enabled::content' 'chunk')";
+    let asked = written("path, content", asked).await;
+    assert_eq!(asked["content"], (true, true), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
