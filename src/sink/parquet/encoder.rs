@@ -122,10 +122,9 @@ pub(super) struct Encoder {
     queue: Queue,
     /// The file that all encoders append to, if there is only one.
     one_file: Option<Slot>,
-    /// Threads that the columns of a batch are dealt to.
-    lanes: usize,
     open: HashMap<Path, Open>,
-    scratch: Scratch,
+    /// One for each of the threads that the columns of a batch are dealt to.
+    scratches: Vec<Scratch>,
     /// Memory of all that is open.
     held: usize,
     reservation: MemoryReservation,
@@ -139,8 +138,8 @@ impl Encoder {
         lanes: usize,
         reservation: MemoryReservation,
     ) -> Self {
-        let (open, scratch) = (HashMap::new(), Scratch::default());
-        Self { shared, queue, one_file, lanes, open, scratch, held: 0, reservation }
+        let scratches = (0..lanes.max(1)).map(|_| Scratch::default()).collect();
+        Self { shared, queue, one_file, open: HashMap::new(), scratches, held: 0, reservation }
     }
 
     /// Encodes until there is nothing more to come, and finishes files that are its own.
@@ -202,7 +201,7 @@ impl Encoder {
             None => self.shared.row_group()?,
         };
         let before = group.memory;
-        let group = group.write(&piece, self.lanes, &mut self.scratch, &self.shared.encode_time).await?;
+        let group = group.write(&piece, &mut self.scratches, &self.shared.encode_time).await?;
         self.held = self.held + group.memory - before;
         let is_full = group.bytes >= self.shared.limits.group_bytes;
         open.group = Some(group);
@@ -251,7 +250,7 @@ impl Encoder {
         let Some(open) = self.open.get_mut(folder) else { return Ok(()) };
         let Some(group) = open.group.take() else { return Ok(()) };
         let (shared, group_memory) = (&self.shared, group.memory);
-        let group = group.close(&mut self.scratch, &shared.encode_time)?;
+        let group = group.close(&mut self.scratches[0], &shared.encode_time)?;
         let rows = group.rows;
         let mut slot = open.slot.lock().await;
         let file = match slot.take() {

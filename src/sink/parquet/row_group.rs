@@ -32,24 +32,17 @@ impl RowGroup {
         Self { schema, columns, rows: 0, bytes: 0, memory: 0 }
     }
 
-    /// Encodes `batch`, with its columns dealt to `lanes` tasks. With one lane it happens here, with `scratch`.
-    pub(super) async fn write(
-        mut self,
-        batch: &RecordBatch,
-        lanes: usize,
-        scratch: &mut Scratch,
-        time: &Time,
-    ) -> Result<Self> {
+    /// Encodes `batch`, with its columns dealt to as many tasks as there is memory to work in. With one, it happens here.
+    pub(super) async fn write(mut self, batch: &RecordBatch, scratches: &mut [Scratch], time: &Time) -> Result<Self> {
         self.rows += batch.num_rows();
-        let lanes = lanes.clamp(1, self.columns.len().max(1));
-        if lanes == 1 {
+        if let [scratch] = scratches {
             let _timer = time.timer();
             let columns = self.columns.iter_mut().zip(self.schema.fields()).zip(batch.columns());
             for ((column, field), array) in columns {
                 column.write(field, array, scratch)?;
             }
         } else {
-            self.columns = write_in_lanes(self.columns, &self.schema, batch, lanes, time).await?;
+            self.columns = write_in_lanes(self.columns, &self.schema, batch, scratches, time).await?;
         }
         self.bytes = self.columns.iter().map(ColumnEncoder::bytes).sum();
         self.memory = self.columns.iter().map(ColumnEncoder::memory).sum();
@@ -76,27 +69,29 @@ async fn write_in_lanes(
     columns: Vec<ColumnEncoder>,
     schema: &SchemaRef,
     batch: &RecordBatch,
-    lanes: usize,
+    scratches: &mut [Scratch],
     time: &Time,
 ) -> Result<Vec<ColumnEncoder>> {
+    let lanes = scratches.len();
     let mut dealt: Vec<Lane> = (0..lanes).map(|_| Vec::new()).collect();
     let arrays = schema.fields().iter().zip(batch.columns());
     for (index, (column, (field, array))) in columns.into_iter().zip(arrays).enumerate() {
         dealt[index % lanes].push((column, Arc::clone(field), Arc::clone(array)));
     }
-    let tasks = dealt.into_iter().map(|lane| {
-        let time = time.clone();
+    let tasks = dealt.into_iter().zip(scratches.iter_mut()).map(|(lane, scratch)| {
+        let (time, mut scratch) = (time.clone(), std::mem::take(scratch));
         SpawnedTask::spawn(async move {
             let _timer = time.timer();
-            write_columns(lane)
+            write_columns(lane, &mut scratch).map(|columns| (columns, scratch))
         })
     });
     // All of them are spawned before the first is waited for.
     let tasks: Vec<_> = tasks.collect();
     let mut written = Vec::with_capacity(lanes);
-    for task in tasks {
+    for (task, scratch) in tasks.into_iter().zip(scratches) {
         let lane = task.join_unwind().await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??;
-        written.push(lane.into_iter());
+        written.push(lane.0.into_iter());
+        *scratch = lane.1;
     }
     let mut columns = Vec::new();
     while let Some(column) = written[columns.len() % lanes].next() {
@@ -105,10 +100,9 @@ async fn write_in_lanes(
     Ok(columns)
 }
 
-fn write_columns(lane: Lane) -> Result<Vec<ColumnEncoder>> {
-    let mut scratch = Scratch::default();
+fn write_columns(lane: Lane, scratch: &mut Scratch) -> Result<Vec<ColumnEncoder>> {
     let written = lane.into_iter().map(|(mut column, field, array)| {
-        column.write(&field, &array, &mut scratch)?;
+        column.write(&field, &array, scratch)?;
         Ok(column)
     });
     written.collect()

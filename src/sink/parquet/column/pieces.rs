@@ -1,7 +1,8 @@
 //! Encoded pages in memory, and how the Parquet library reads them when they are appended to a file.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
@@ -66,16 +67,18 @@ impl Write for Pieces {
     }
 }
 
-/// Its bytes, as the Parquet library reads them.
-#[derive(Debug, Clone)]
+/// The bytes of a chunk, as the Parquet library reads them: once. What is read is let go, since it is copied to where it
+/// goes; a large column would be there twice.
+#[derive(Debug)]
 pub(super) struct ChunkPages {
-    pieces: Arc<[Bytes]>,
+    pieces: Mutex<VecDeque<Bytes>>,
     bytes: usize,
 }
 
 impl ChunkPages {
     pub(super) fn new(pieces: Pieces) -> Self {
-        Self { pieces: pieces.pieces.into_iter().map(Bytes::from).collect(), bytes: pieces.bytes }
+        let bytes = pieces.bytes;
+        Self { pieces: Mutex::new(pieces.pieces.into_iter().map(Bytes::from).collect()), bytes }
     }
 }
 
@@ -89,7 +92,7 @@ impl ChunkReader for ChunkPages {
     type T = PiecesReader;
 
     fn get_read(&self, start: u64) -> Result<PiecesReader> {
-        let mut reader = PiecesReader { pieces: Arc::clone(&self.pieces), next: 0, current: Bytes::new() };
+        let mut reader = PiecesReader(std::mem::take(&mut *self.pieces.lock().unwrap_or_else(PoisonError::into_inner)));
         io::copy(&mut reader.by_ref().take(start), &mut io::sink())?;
         Ok(reader)
     }
@@ -102,21 +105,16 @@ impl ChunkReader for ChunkPages {
 }
 
 #[derive(Debug)]
-pub(super) struct PiecesReader {
-    pieces: Arc<[Bytes]>,
-    next: usize,
-    current: Bytes,
-}
+pub(super) struct PiecesReader(VecDeque<Bytes>);
 
 impl Read for PiecesReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() {
-            let Some(next) = self.pieces.get(self.next) else { return Ok(0) };
-            self.current = next.clone();
-            self.next += 1;
+        let Some(piece) = self.0.front_mut() else { return Ok(0) };
+        let bytes = piece.len().min(out.len());
+        out[..bytes].copy_from_slice(&piece.split_to(bytes));
+        if piece.is_empty() {
+            self.0.pop_front();
         }
-        let bytes = self.current.len().min(out.len());
-        out[..bytes].copy_from_slice(&self.current.split_to(bytes));
         Ok(bytes)
     }
 }
@@ -129,24 +127,26 @@ mod tests {
 
     #[test]
     fn pieces_are_filled_and_read_as_one() {
-        let mut pieces = Pieces::default();
-        let mut all = Vec::new();
-        for bytes in [0, 1, 1_023, 0, 30, 500_000, 30, 500_000, 30, 2_000_000, 7] {
-            let written = vec![all.len().to_le_bytes()[0]; bytes];
-            pieces.write_all(&written).unwrap();
-            all.extend(written);
-        }
-        assert_eq!(pieces.bytes, all.len());
-        assert!(pieces.memory() <= all.len() + PIECE_BYTES_MAX);
-        assert!(pieces.pieces.iter().all(|piece| piece.capacity() <= PIECE_BYTES_MAX));
-        let pages = ChunkPages::new(pieces);
+        let lengths = [0, 1, 1_023, 0, 30, 500_000, 30, 500_000, 30, 2_000_000, 7];
+        let all: Vec<u8> = (0_u8..).zip(lengths).flat_map(|(byte, length)| vec![byte; length]).collect();
+        let pages = || {
+            let (mut pieces, mut begin) = (Pieces::default(), 0);
+            for length in lengths {
+                pieces.write_all(&all[begin..begin + length]).unwrap();
+                begin += length;
+            }
+            assert_eq!(pieces.bytes, all.len());
+            assert!(pieces.memory() <= all.len() + PIECE_BYTES_MAX);
+            assert!(pieces.pieces.iter().all(|piece| piece.capacity() <= PIECE_BYTES_MAX));
+            ChunkPages::new(pieces)
+        };
         for start in [0, 1, 1_024, 500_000, all.len() - 1, all.len()] {
             let mut read = Vec::new();
-            pages.get_read(start as u64).unwrap().read_to_end(&mut read).unwrap();
+            pages().get_read(start as u64).unwrap().read_to_end(&mut read).unwrap();
             assert_eq!(read, all[start..]);
-            assert_eq!(pages.get_bytes(start as u64, all.len() - start).unwrap(), all[start..]);
+            assert_eq!(pages().get_bytes(start as u64, all.len() - start).unwrap(), all[start..]);
         }
-        assert!(pages.get_bytes(1, all.len()).is_err());
+        assert!(pages().get_bytes(1, all.len()).is_err());
     }
 
     #[test]
