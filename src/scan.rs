@@ -251,7 +251,10 @@ impl ArchiveScan {
             }
             State::Members(mut reader) => match self.next_member(&mut reader).await {
                 Ok(next) => next.into_state(reader),
-                Err(error) => State::of(&reader, error),
+                Err(error) => {
+                    self.rows.catch_up();
+                    State::of(&reader, error)
+                }
             },
             State::Content(mut reader) => match self.partition.crew.pause(reader.next_content()).await {
                 Ok(Some(content)) => {
@@ -315,6 +318,7 @@ impl ArchiveScan {
             NextMember::Member(member) => member,
             NextMember::End(end) => {
                 self.note_ending(&end);
+                self.rows.catch_up();
                 return Ok(Next::End);
             }
         };
@@ -383,11 +387,12 @@ impl ArchiveScan {
         self.rows.abandon().or_else(|error| self.skip_member(error))
     }
 
-    /// `on_error` for what befell the content of the member at hand.
+    /// `on_error` for what befell the content of the member at hand, or of one before it.
     fn skip_member(&mut self, error: Error) -> Result<()> {
+        let is_behind = self.rows.is_behind();
         self.leave_out_member(self.locate(error))?;
         self.state = match std::mem::replace(&mut self.state, State::Done) {
-            State::Content(reader) => State::Members(reader),
+            State::Content(reader) if !is_behind => State::Members(reader),
             other => other,
         };
         Ok(())

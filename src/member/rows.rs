@@ -20,17 +20,17 @@ use crate::tar::Member;
 mod cells;
 mod decoding;
 mod records;
+mod sheaves;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::cells::{Cell, CellRows};
-pub(crate) use self::decoding::Decoder;
-pub(crate) use self::records::{MakeDecoder, RecordColumn, RecordRows};
+pub(crate) use self::records::{Decoders, RecordColumn, RecordRows};
 
 /// Turns members into batches of one schema.
 pub(crate) trait MemberRows: Send {
-    /// Makes the row of a member whose content lies in one piece, if such rows are all that is made of members; false where
-    /// it has to [`begin`](Self::begin).
+    /// Takes a member whose content lies in one piece, if that is all there is to do about it for now; false where it has
+    /// to [`begin`](Self::begin). Only after `next_batch` has returned `None`.
     fn append_whole(&mut self, _member: &Member, _content: ContentView<'_>) -> Result<bool> {
         Ok(false)
     }
@@ -44,7 +44,8 @@ pub(crate) trait MemberRows: Send {
     /// The wanted content is complete.
     fn end(&mut self);
 
-    /// The wanted content is damaged from here on: whole records stay, one that was cut does not come out.
+    /// The wanted content is damaged from here on: whole records stay, one that was cut does not come out. Where they
+    /// [are behind](Self::is_behind), it is that of the member that failed.
     fn abandon(&mut self) -> Result<()>;
 
     /// Works on what was given until a batch is full; `None` when there is nothing left to work on.
@@ -52,6 +53,11 @@ pub(crate) trait MemberRows: Send {
 
     /// The archive has ended, or memory is scarce: the rows that are complete become a batch.
     fn flush(&mut self) -> Result<Option<RecordBatch>>;
+
+    /// Whether the last error was about a member before the one that was begun last.
+    fn is_behind(&self) -> bool {
+        false
+    }
 
     /// What was given is to be worked on until nothing is left of it, whoever works on it: nothing follows it for now.
     fn catch_up(&mut self) {}

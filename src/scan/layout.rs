@@ -14,7 +14,7 @@ use crate::member::avro::AvroDecoder;
 use crate::member::csv::CsvDecoder;
 use crate::member::json::JsonDecoder;
 use crate::member::lines::LinesDecoder;
-use crate::member::rows::{Cell, CellRows, Decoder, HeaderRows, MakeDecoder, MemberRows, RecordColumn, RecordRows};
+use crate::member::rows::{Cell, CellRows, Decoders, HeaderRows, MemberRows, RecordColumn, RecordRows};
 use crate::member::{MemberFormat, RecordDecoder, RecordOptions};
 use crate::memory::Allowance;
 use crate::policy::OnBadRow;
@@ -152,8 +152,8 @@ impl Layout {
             bad_rows: BadRows::counted(Arc::clone(&report.stats)),
             allowance: self.allowance.clone(),
         };
-        let make_decoder = decoder_maker(options, record_options, report.clone());
-        let rows = RecordRows::new(url, schema, columns, &header, make_decoder, Arc::clone(&report.stats));
+        let decoders = decoders(options, record_options, report.clone());
+        let rows = RecordRows::new(url, schema, columns, &header, decoders, Arc::clone(&report.stats));
         Ok(Box::new(rows.within(&self.allowance).with_crew(&self.crew)))
     }
 }
@@ -196,20 +196,19 @@ fn source_of(options: &ScanOptions, column: usize, records: usize) -> Source {
     }
 }
 
-fn decoder_maker(options: &Arc<ScanOptions>, records: RecordOptions, report: BadRowReport) -> MakeDecoder {
-    let options = Arc::clone(options);
-    Box::new(move |member| {
-        let path = member.path_lossy().into_owned();
-        let bad_rows = records.bad_rows.noted(&report.report, &report.archive, path, member.offset);
-        let records = RecordOptions { bad_rows: bad_rows.clone(), ..records.clone() };
-        let records = match options.format {
+fn decoders(options: &Arc<ScanOptions>, records: RecordOptions, report: BadRowReport) -> Decoders {
+    let (options, counted) = (Arc::clone(options), records.bad_rows.clone());
+    let make = move |bad_rows| {
+        let records = RecordOptions { bad_rows, ..records.clone() };
+        Ok(match options.format {
             MemberFormat::Json => Box::new(JsonDecoder::new(records)?) as Box<dyn RecordDecoder>,
             MemberFormat::Avro => Box::new(AvroDecoder::new(records)),
             MemberFormat::Lines => Box::new(LinesDecoder::new(records)?),
             _ => Box::new(CsvDecoder::new(records, options.csv.clone())?),
-        };
-        Ok(Decoder { records, bad_rows })
-    })
+        })
+    };
+    let bad_rows = move |path: &str, offset| counted.noted(&report.report, &report.archive, path.to_owned(), offset);
+    Decoders { make: Box::new(make), bad_rows: Box::new(bad_rows) }
 }
 
 /// Evaluates the header filter on one member, before its content is read.

@@ -296,6 +296,58 @@ async fn a_plan_can_be_run_again() {
     assert!(first.row_count() > 100);
 }
 
+/// One archive of small members, with a few large ones, compressed ones, and every odd thing in the midst of them.
+fn crowd(dir: &TempDir) -> String {
+    const MEMBERS: usize = 4_000;
+    let csv = |number: usize| {
+        let lines = if number % 997 == 0 { 60_000 } else { 5 + number % 60 };
+        let line = |line: usize| match (number % 500, line) {
+            (77, 3) => "1,2,3\n".to_owned(),
+            _ => format!("{},\"text {number}, {line}\"\n", number * 100 + line),
+        };
+        "n,text\n".to_owned() + &(0..lines).map(line).collect::<String>()
+    };
+    let content = |number: usize| match number % 1_500 {
+        800 => gzip(csv(number).as_bytes())[..40].to_vec(),
+        number if number % 10 == 3 => gzip(csv(number).as_bytes()),
+        _ => csv(number).into_bytes(),
+    };
+    let path = dir.path().join("crowd.tar");
+    fs::write(&path, tar((1..=MEMBERS).map(|number| (format!("{number}.csv"), content(number))))).expect("a file");
+    format!(
+        "read_tar('{}', format = 'csv', columns = 'n BIGINT, text VARCHAR', provenance = true, on_error = '{{error}}', \
+         on_bad_row = '{{bad}}')",
+        path.display()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_members_are_shared_and_their_rows_stay_in_order() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let table = crowd(&dir);
+    let read = async |cores, error, bad| {
+        let session = Session::with(SessionConfig::new().with_target_partitions(cores));
+        let table = table.replace("{error}", error).replace("{bad}", bad);
+        let answer = session.ok(&format!("SELECT _path, _row, n, text FROM {table}")).await;
+        let (bad_rows, left_out) = tarsql::reports(&answer.plan)[0].bad_rows();
+        let bad_rows: Vec<_> = bad_rows.iter().map(|row| row.message.clone()).collect();
+        let incidents: Vec<_> = answer.incidents().iter().map(|incident| incident.message.clone()).collect();
+        (answer.rows(), incidents, bad_rows, left_out, answer.run.scan.bad_rows, answer.run.completeness)
+    };
+    let alone = read(1, "skip", "skip").await;
+    assert!(alone.0.len() > 300_000 && alone.1.len() == 3 && alone.4 == 8, "{:?}", (alone.0.len(), &alone.1, alone.4));
+    for cores in [2, 8] {
+        assert!(read(cores, "skip", "skip").await == alone, "{cores} cores");
+        let session = Session::with(SessionConfig::new().with_target_partitions(cores));
+        for (error, bad, says) in
+            [("fail", "skip", "member '800.csv' at offset"), ("skip", "fail", "member '77.csv' at offset")]
+        {
+            let table = table.replace("{error}", error).replace("{bad}", bad);
+            session.error(&format!("SELECT count(n) FROM {table}")).await.says(&[says]);
+        }
+    }
+}
+
 /// Large archives take turns; who wants the last partition first gets it all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partitions_are_read_in_whatever_order_somebody_wants() {

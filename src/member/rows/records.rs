@@ -9,18 +9,34 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, poll_fn};
 
 use super::decoding::{Decoder, Decoding};
+use super::sheaves::{Header, MemberRecords, Sheaves, SmallMember};
 use super::{MemberRows, batch};
+use crate::archive::ContentView;
 use crate::batch::{HeaderBuilder, batch_bytes_max, repeat};
 use crate::crew::Crew;
 use crate::error::Result;
-use crate::member::Records;
+use crate::member::RecordDecoder;
 use crate::memory::{Allowance, Shortage};
+use crate::report::BadRows;
 use crate::schema::HeaderColumn;
 use crate::stats::Stats;
 use crate::tar::Member;
 
-/// Makes the decoder of a member.
-pub(crate) type MakeDecoder = Box<dyn Fn(&Member) -> Result<Decoder> + Send>;
+/// Makes the decoders of members.
+pub(crate) struct Decoders {
+    /// Makes one that tells of bad rows there.
+    pub(crate) make: Box<dyn Fn(BadRows) -> Result<Box<dyn RecordDecoder>> + Send + Sync>,
+    /// Where the decoder of a member tells of them, by its path and the offset of its header.
+    pub(crate) bad_rows: Box<dyn Fn(&str, u64) -> BadRows + Send + Sync>,
+}
+
+impl Decoders {
+    /// The decoder of a member.
+    pub(super) fn of(&self, path: &str, offset: u64) -> Result<Decoder> {
+        let bad_rows = (self.bad_rows)(path, offset);
+        Ok(Decoder { records: (self.make)(bad_rows.clone())?, bad_rows })
+    }
+}
 
 /// Where a column of [`RecordRows`] comes from.
 #[derive(Debug, Clone, Copy)]
@@ -42,19 +58,19 @@ pub(crate) struct RecordRows {
     schema: SchemaRef,
     columns: Vec<RecordColumn>,
     header: HeaderBuilder,
-    make_decoder: MakeDecoder,
+    decoders: Arc<Decoders>,
     stats: Arc<Stats>,
+    /// Small members before the one that is open.
+    sheaves: Sheaves,
     open: Option<OpenRecords>,
+    /// What of the last records did not fit its batch.
+    rest: Option<MemberRecords>,
     allowance: Allowance,
     crew: Crew,
 }
 
 struct OpenRecords {
-    header: Vec<ArrayRef>,
-    /// Rows of a batch, each of which repeats the header.
-    rows_max: usize,
-    /// What of the last records did not fit its batch.
-    rest: Option<Records>,
+    header: Arc<Header>,
     decoding: Decoding,
 }
 
@@ -65,12 +81,13 @@ impl RecordRows {
         schema: SchemaRef,
         columns: Vec<RecordColumn>,
         header_columns: &[HeaderColumn],
-        make_decoder: MakeDecoder,
+        decoders: Decoders,
         stats: Arc<Stats>,
     ) -> Self {
         let header = HeaderBuilder::new(archive, header_columns);
-        let (allowance, crew) = (Allowance::unlimited(), Crew::alone());
-        Self { schema, columns, header, make_decoder, stats, open: None, allowance, crew }
+        let (allowance, crew, decoders) = (Allowance::unlimited(), Crew::alone(), Arc::new(decoders));
+        let sheaves = Sheaves::new(&decoders, &crew, &stats);
+        Self { schema, columns, header, decoders, stats, sheaves, open: None, rest: None, allowance, crew }
     }
 
     /// Takes its memory from `allowance`.
@@ -82,20 +99,57 @@ impl RecordRows {
     /// Has what it can't do at once done by `crew`.
     #[must_use]
     pub(crate) fn with_crew(self, crew: &Crew) -> Self {
-        Self { crew: crew.clone(), ..self }
+        let sheaves = Sheaves::new(&self.decoders, crew, &self.stats);
+        Self { crew: crew.clone(), sheaves, ..self }
+    }
+
+    /// The columns of one member's header, and the bytes for which they are reckoned with.
+    fn header_of(&mut self, member: &Member) -> Result<(Arc<Header>, usize)> {
+        self.header.append(member)?;
+        let batch_bytes_max = batch_bytes_max(&self.allowance);
+        let bytes = self.header.bytes().saturating_mul(HEADER_REPEATS).min(2 * batch_bytes_max);
+        let rows_max = (batch_bytes_max / self.header.bytes().max(1)).max(1);
+        Ok((Arc::new(Header { columns: self.header.finish()?, rows_max }), bytes))
+    }
+
+    /// The next records, in order.
+    fn next_records(&mut self) -> Result<Option<MemberRecords>> {
+        if let Some(rest) = self.rest.take() {
+            return Ok(Some(rest));
+        }
+        if let Some(records) = self.sheaves.next()? {
+            return Ok(Some(records));
+        }
+        let Some(open) = self.open.as_mut().filter(|_| !self.sheaves.waits()) else { return Ok(None) };
+        let records = open.decoding.next_records()?;
+        if records.is_none() && open.decoding.is_finished() {
+            self.open = None;
+            return Ok(None);
+        }
+        Ok(records.map(|records| (Arc::clone(&open.header), records)))
     }
 }
 
 impl MemberRows for RecordRows {
+    fn append_whole(&mut self, member: &Member, content: ContentView<'_>) -> Result<bool> {
+        // What is gathered would have to be accounted, and given back where memory is scarce.
+        if self.allowance.is_limited() || !self.sheaves.takes(content.range.len()) {
+            return Ok(false);
+        }
+        let (header, _) = self.header_of(member)?;
+        let (path, offset) = (member.path_lossy().into_owned(), member.offset);
+        let block_offset = content.block_offset;
+        self.sheaves
+            .add(SmallMember { header, path, offset, content: content.block.slice(content.range) }, block_offset);
+        Ok(true)
+    }
+
     fn begin(&mut self, member: &Member) -> Result<bool> {
-        self.header.append(member)?;
-        let batch_bytes_max = batch_bytes_max(&self.allowance);
-        let header_bytes = self.header.bytes().saturating_mul(HEADER_REPEATS).min(2 * batch_bytes_max);
-        let rows_max = (batch_bytes_max / self.header.bytes().max(1)).max(1);
-        let header = self.header.finish()?;
-        let decoder = (self.make_decoder)(member)?;
+        let (header, header_bytes) = self.header_of(member)?;
+        let decoder = self.decoders.of(&member.path_lossy(), member.offset)?;
         let decoding = Decoding::new(decoder, &self.crew, &self.stats, &self.allowance).with_extra(header_bytes);
-        self.open = Some(OpenRecords { header, rows_max, rest: None, decoding });
+        self.open = Some(OpenRecords { header, decoding });
+        self.sheaves.catch_up();
         Ok(true)
     }
 
@@ -112,25 +166,18 @@ impl MemberRows for RecordRows {
     }
 
     fn abandon(&mut self) -> Result<()> {
+        if self.sheaves.is_at_fault() {
+            return self.sheaves.abandon();
+        }
         self.open.as_mut().map_or(Ok(()), |open| open.decoding.abandon())
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let Some(open) = &mut self.open else { return Ok(None) };
-        let records = match open.rest.take() {
-            Some(rest) => Some(rest),
-            None => open.decoding.next_records()?,
-        };
-        let Some(records) = records else {
-            if open.decoding.is_finished() {
-                self.open = None;
-            }
-            return Ok(None);
-        };
-        let rows = records.batch.num_rows().min(open.rows_max);
+        let Some((header, records)) = self.next_records()? else { return Ok(None) };
+        let rows = records.batch.num_rows().min(header.rows_max);
         let (records, rest) = records.split_at(rows);
-        open.rest = rest;
-        let header = repeat(&open.header, rows)?;
+        self.rest = rest.map(|rest| (Arc::clone(&header), rest));
+        let header = repeat(&header.columns, rows)?;
         let row_numbers: ArrayRef = Arc::new(records.row_numbers);
         let columns = self.columns.iter().map(|column| match column {
             RecordColumn::Decoded(index) => Arc::clone(records.batch.column(*index)),
@@ -144,13 +191,21 @@ impl MemberRows for RecordRows {
         Ok(None)
     }
 
+    fn is_behind(&self) -> bool {
+        self.sheaves.is_at_fault()
+    }
+
     fn catch_up(&mut self) {
+        self.sheaves.catch_up();
         if let Some(open) = &mut self.open {
             open.decoding.catch_up();
         }
     }
 
     fn pending(&mut self) -> Option<BoxFuture<'_, ()>> {
+        if self.sheaves.waits() {
+            return Some(poll_fn(|context| self.sheaves.poll_waiting(context)).boxed());
+        }
         let decoding = &mut self.open.as_mut()?.decoding;
         decoding.is_waiting().then(move || poll_fn(move |context| decoding.poll_waiting(context)).boxed())
     }

@@ -1,6 +1,7 @@
 //! Batches stay small, whatever the headers of their members hold.
 
 use super::*;
+use crate::member::RecordDecoder;
 use crate::member::lines::LinesDecoder;
 use crate::member::{MissingColumn, RecordOptions};
 use crate::policy::{OnBadRow, OnInvalidUtf8};
@@ -56,7 +57,7 @@ fn long_headers_make_short_batches() {
 #[test]
 fn lines_of_a_member_with_a_long_header_come_in_short_batches() {
     let schema = lines_schema();
-    let make_decoder: MakeDecoder = Box::new(|_| {
+    let make = |bad_rows| {
         let options = RecordOptions {
             schema: Arc::new(lines_schema().project(&[14]).unwrap()),
             projection: vec![0],
@@ -64,16 +65,16 @@ fn lines_of_a_member_with_a_long_header_come_in_short_batches() {
             batch_size: 8192,
             on_bad_row: OnBadRow::Fail,
             on_invalid_utf8: OnInvalidUtf8::Fail,
-            bad_rows: BadRows::default(),
+            bad_rows,
             allowance: Allowance::unlimited(),
         };
-        let bad_rows = options.bad_rows.clone();
-        Ok(Decoder { records: Box::new(LinesDecoder::new(options)?), bad_rows })
-    });
+        Ok(Box::new(LinesDecoder::new(options)?) as Box<dyn RecordDecoder>)
+    };
+    let decoders = Decoders { make: Box::new(make), bad_rows: Box::new(|_, _| BadRows::default()) };
     let columns = vec![RecordColumn::Header(0), RecordColumn::RowNumber, RecordColumn::Decoded(0)];
     let schema = Arc::new(schema.project(&[11, 13, 14]).unwrap());
     let header = [HeaderColumn::Pax];
-    let mut rows = RecordRows::new(Arc::from("a.tar"), schema, columns, &header, make_decoder, Arc::default());
+    let mut rows = RecordRows::new(Arc::from("a.tar"), schema, columns, &header, decoders, Arc::default());
     assert!(rows.begin(&member()).unwrap());
     rows.push(Bytes::from("x\n".repeat(40)));
     rows.end();

@@ -1,0 +1,271 @@
+//! Small members, decoded by the sheaf.
+//!
+//! One huge archive may hold a million small members. None of them is worth handing out; so, where the crew has a hand
+//! free, those that lie in one piece are gathered until they are, and a task decodes them all while the archive is read on.
+//!
+//! What a newcomer must know: as with the stretches of one large member (see `decoding`), what a task made counts only if
+//! nothing was odd about it. Else its members are decoded again in place, one by one, when their turn has come: only then are
+//! errors and bad rows told, and so they are those of somebody who never gathers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arrow::array::ArrayRef;
+use bytes::Bytes;
+
+use super::decoding::{Decoder, Decoding};
+use super::records::Decoders;
+use crate::crew::{Crew, Hand, Task, Trade};
+use crate::error::{Error, Result};
+use crate::member::Records;
+use crate::memory::Allowance;
+use crate::report::BadRows;
+use crate::stats::Stats;
+
+/// What a member is reckoned with besides its content: the columns of its header, and making a decoder.
+const MEMBER_BYTES: usize = 1 << 10;
+
+/// Blocks of the archive that a sheaf may keep alive, however little of them it needs.
+const BLOCKS_MAX: usize = 2;
+
+/// What a member's header adds to each of its rows.
+pub(super) struct Header {
+    pub(super) columns: Vec<ArrayRef>,
+    /// Rows of a batch, each of which repeats the header.
+    pub(super) rows_max: usize,
+}
+
+/// Rows of one member.
+pub(super) type MemberRecords = (Arc<Header>, Records);
+
+/// A member with all its content.
+#[derive(Clone)]
+pub(super) struct SmallMember {
+    pub(super) header: Arc<Header>,
+    pub(super) path: String,
+    pub(super) offset: u64,
+    pub(super) content: Bytes,
+}
+
+/// Members on their way to become rows, in order.
+pub(super) struct Sheaves {
+    decoders: Arc<Decoders>,
+    crew: Crew,
+    stats: Arc<Stats>,
+    /// Of the first task that was done.
+    ready: VecDeque<MemberRecords>,
+    /// The member that is decoded in place, and those that follow it there.
+    open: Option<Open>,
+    in_place: VecDeque<SmallMember>,
+    tasks: VecDeque<Sheaf>,
+    gathered: Vec<SmallMember>,
+    gathered_bytes: usize,
+    /// The block in which the last one lies, and how many there are.
+    block_offset: Option<u64>,
+    blocks: usize,
+    /// For what is being gathered.
+    hand: Option<Hand>,
+    /// Nothing more is gathered before all are given out.
+    catching_up: bool,
+    waits: bool,
+}
+
+struct Sheaf {
+    members: Vec<SmallMember>,
+    task: Task<Outcome>,
+}
+
+/// What a task made of its members.
+struct Outcome {
+    records: Vec<MemberRecords>,
+    stats: Stats,
+    failed: bool,
+}
+
+struct Open {
+    member: SmallMember,
+    decoding: Decoding,
+}
+
+impl Sheaves {
+    pub(super) fn new(decoders: &Arc<Decoders>, crew: &Crew, stats: &Arc<Stats>) -> Self {
+        Self {
+            decoders: Arc::clone(decoders),
+            crew: crew.clone(),
+            stats: Arc::clone(stats),
+            ready: VecDeque::new(),
+            open: None,
+            in_place: VecDeque::new(),
+            tasks: VecDeque::new(),
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            block_offset: None,
+            blocks: 0,
+            hand: None,
+            catching_up: false,
+            waits: false,
+        }
+    }
+
+    /// Whether a member whose content is so long may be [added](Self::add).
+    pub(super) fn takes(&mut self, bytes: usize) -> bool {
+        if bytes > self.crew.work_bytes() {
+            return false;
+        }
+        self.hand = self.hand.take().or_else(|| self.crew.hand(Trade::Decode));
+        self.hand.is_some() || !self.tasks.is_empty()
+    }
+
+    /// Gathers a member, whose content lies in the block that begins at `block_offset`. Only where the last
+    /// [`next`](Self::next) has given nothing, and does not [wait](Self::waits).
+    pub(super) fn add(&mut self, member: SmallMember, block_offset: u64) {
+        self.gathered_bytes += member.content.len() + MEMBER_BYTES;
+        self.blocks += usize::from(self.block_offset.replace(block_offset) != Some(block_offset));
+        self.gathered.push(member);
+    }
+
+    /// Has `next` give out all that was gathered.
+    pub(super) fn catch_up(&mut self) {
+        self.catching_up = true;
+    }
+
+    /// The next records. None where there is nothing to give out yet, or where that [waits](Self::waits).
+    ///
+    /// # Errors
+    /// Whatever a decoder meets, with its member.
+    pub(super) fn next(&mut self) -> Result<Option<MemberRecords>> {
+        loop {
+            if let Some(records) = self.ready.pop_front() {
+                return Ok(Some(records));
+            }
+            if let Some(open) = &mut self.open {
+                match open.decoding.next_records() {
+                    Ok(Some(records)) => return Ok(Some((Arc::clone(&open.member.header), records))),
+                    Ok(None) => self.open = None,
+                    Err(error) => return Err(open.member.locate(error)),
+                }
+            } else if let Some(member) = self.in_place.front() {
+                let decoder = self.decoders.of(&member.path, member.offset).map_err(|error| member.locate(error))?;
+                let decoding = member.decoding(decoder, &self.stats);
+                self.open = self.in_place.pop_front().map(|member| Open { member, decoding });
+            } else if !self.step() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Whether `next` gave nothing because the crew is not done.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Ready when `next` can go on.
+    pub(super) fn poll_waiting(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.tasks.front_mut().map_or(Poll::Ready(()), |sheaf| sheaf.task.poll_done(context))
+    }
+
+    /// Whether it was one of these members that failed.
+    pub(super) fn is_at_fault(&self) -> bool {
+        self.open.is_some() || !self.in_place.is_empty()
+    }
+
+    /// Leaves out the rest of the member that failed.
+    pub(super) fn abandon(&mut self) -> Result<()> {
+        match &mut self.open {
+            Some(open) => open.decoding.abandon().map_err(|error| open.member.locate(error)),
+            None => {
+                self.in_place.pop_front();
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes what a task made, or hands out what was gathered; false where that can't be done now.
+    fn step(&mut self) -> bool {
+        self.waits = false;
+        if self.tasks.front_mut().is_some_and(|sheaf| sheaf.task.is_done()) {
+            self.take_first();
+            return true;
+        }
+        let is_enough = self.gathered_bytes >= self.crew.work_bytes() || self.blocks > BLOCKS_MAX;
+        let is_ripe = is_enough || (self.catching_up && !self.gathered.is_empty());
+        if is_ripe {
+            if let Some(hand) = self.hand.take().or_else(|| self.crew.hand(Trade::Decode)) {
+                self.hand_out(hand);
+                return true;
+            }
+            if self.tasks.is_empty() {
+                let members = self.take_gathered();
+                self.in_place.extend(members);
+                return true;
+            }
+        }
+        self.waits = !self.tasks.is_empty() && (is_ripe || self.catching_up);
+        if !self.waits && self.catching_up {
+            // Others may need it before something is gathered again.
+            (self.catching_up, self.hand) = (false, None);
+        }
+        false
+    }
+
+    fn hand_out(&mut self, hand: Hand) {
+        let members = self.take_gathered();
+        let (decoders, work) = (Arc::clone(&self.decoders), members.clone());
+        let task = hand.run(move || Outcome::of(&work, &decoders));
+        self.tasks.push_back(Sheaf { members, task });
+    }
+
+    fn take_gathered(&mut self) -> Vec<SmallMember> {
+        (self.gathered_bytes, self.block_offset, self.blocks) = (0, None, 0);
+        std::mem::take(&mut self.gathered)
+    }
+
+    fn take_first(&mut self) {
+        let Some(Sheaf { members, task }) = self.tasks.pop_front() else { return };
+        // As long as bad rows are worth words, they are told by a decoder that knows whose they are.
+        let has_room =
+            || members.first().is_some_and(|first| (self.decoders.bad_rows)(&first.path, first.offset).room() > 0);
+        let is_odd = |outcome: &Outcome| outcome.failed || (outcome.stats.bad_rows.value() > 0 && has_room());
+        match task.take().filter(|outcome| !is_odd(outcome)) {
+            Some(outcome) => {
+                self.stats.merge(&outcome.stats);
+                self.ready.extend(outcome.records);
+            }
+            None => self.in_place.extend(members),
+        }
+    }
+}
+
+impl Outcome {
+    fn of(members: &[SmallMember], decoders: &Decoders) -> Self {
+        let stats = Arc::<Stats>::default();
+        let mut records = Vec::new();
+        let read = members.iter().try_for_each(|member| {
+            let bad_rows = BadRows::counted(Arc::clone(&stats));
+            let decoder = Decoder { records: (decoders.make)(bad_rows.clone())?, bad_rows };
+            let mut decoding = member.decoding(decoder, &stats);
+            while let Some(made) = decoding.next_records()? {
+                records.push((Arc::clone(&member.header), made));
+            }
+            Ok::<_, Error>(())
+        });
+        let counted = Stats::default();
+        counted.merge(&stats);
+        Self { records, stats: counted, failed: read.is_err() }
+    }
+}
+
+impl SmallMember {
+    /// Its content, for `decoder`, without anybody's help.
+    fn decoding(&self, decoder: Decoder, stats: &Arc<Stats>) -> Decoding {
+        let mut decoding = Decoding::new(decoder, &Crew::alone(), stats, &Allowance::unlimited());
+        decoding.push(Bytes::clone(&self.content));
+        decoding.end();
+        decoding
+    }
+
+    fn locate(&self, error: Error) -> Error {
+        error.in_member(self.path.as_str()).at(self.offset)
+    }
+}
