@@ -63,6 +63,8 @@ pub(crate) struct RecordRows {
     /// Small members before the one that is open.
     sheaves: Sheaves,
     open: Option<OpenRecords>,
+    /// The content of a small one so far, which comes in several pieces: with all of it, it is no longer open.
+    small: Option<(SmallMember, Vec<u8>)>,
     /// What of the last records did not fit its batch.
     rest: Option<MemberRecords>,
     allowance: Allowance,
@@ -87,7 +89,7 @@ impl RecordRows {
         let header = HeaderBuilder::new(archive, header_columns);
         let (allowance, crew, decoders) = (Allowance::unlimited(), Crew::alone(), Arc::new(decoders));
         let sheaves = Sheaves::new(&decoders, &crew, &stats);
-        Self { schema, columns, header, decoders, stats, sheaves, open: None, rest: None, allowance, crew }
+        Self { schema, columns, header, decoders, stats, sheaves, open: None, small: None, rest: None, allowance, crew }
     }
 
     /// Takes its memory from `allowance`.
@@ -112,6 +114,20 @@ impl RecordRows {
         Ok((Arc::new(Header { columns: self.header.finish()?, rows_max }), bytes))
     }
 
+    /// Whether a member of so many bytes may go to the sheaves.
+    fn takes(&mut self, bytes: u64) -> bool {
+        // What is gathered would have to be accounted, and given back where memory is scarce.
+        !self.allowance.is_limited() && usize::try_from(bytes).is_ok_and(|bytes| self.sheaves.takes(bytes))
+    }
+
+    /// The member that is open is decoded as far as its content came, small or not.
+    fn keep_open(&mut self) {
+        if let (Some((_, bytes)), Some(open)) = (self.small.take(), &mut self.open) {
+            self.sheaves.catch_up();
+            open.decoding.push(bytes.into());
+        }
+    }
+
     /// The next records, in order.
     fn next_records(&mut self) -> Result<Option<MemberRecords>> {
         if let Some(rest) = self.rest.take() {
@@ -132,15 +148,12 @@ impl RecordRows {
 
 impl MemberRows for RecordRows {
     fn append_whole(&mut self, member: &Member, content: ContentView<'_>) -> Result<bool> {
-        // What is gathered would have to be accounted, and given back where memory is scarce.
-        if self.allowance.is_limited() || !self.sheaves.takes(content.range.len()) {
+        if !self.takes(content.range.len() as u64) {
             return Ok(false);
         }
         let (header, _) = self.header_of(member)?;
-        let (path, offset) = (member.path_lossy().into_owned(), member.offset);
-        let block_offset = content.block_offset;
-        self.sheaves
-            .add(SmallMember { header, path, offset, content: content.block.slice(content.range) }, block_offset);
+        let member = SmallMember::new(member, &header, content.block.slice(content.range));
+        self.sheaves.add(member, Some(content.block_offset));
         Ok(true)
     }
 
@@ -148,19 +161,27 @@ impl MemberRows for RecordRows {
         let (header, header_bytes) = self.header_of(member)?;
         let decoder = self.decoders.of(&member.path_lossy(), member.offset)?;
         let decoding = Decoding::new(decoder, &self.crew, &self.stats, &self.allowance).with_extra(header_bytes);
+        self.small = self.takes(member.size).then(|| (SmallMember::new(member, &header, Bytes::new()), Vec::new()));
         self.open = Some(OpenRecords { header, decoding });
-        self.sheaves.catch_up();
+        if self.small.is_none() {
+            self.sheaves.catch_up();
+        }
         Ok(true)
     }
 
     fn push(&mut self, content: Bytes) {
-        if let Some(open) = &mut self.open {
-            open.decoding.push(content);
+        match (&mut self.small, &mut self.open) {
+            (Some((_, bytes)), _) => bytes.extend_from_slice(&content),
+            (None, Some(open)) => open.decoding.push(content),
+            (None, None) => {}
         }
     }
 
     fn end(&mut self) {
-        if let Some(open) = &mut self.open {
+        if let Some((member, bytes)) = self.small.take() {
+            self.open = None;
+            self.sheaves.add(SmallMember { content: bytes.into(), ..member }, None);
+        } else if let Some(open) = &mut self.open {
             open.decoding.end();
         }
     }
@@ -169,6 +190,7 @@ impl MemberRows for RecordRows {
         if self.sheaves.is_at_fault() {
             return self.sheaves.abandon();
         }
+        self.keep_open();
         self.open.as_mut().map_or(Ok(()), |open| open.decoding.abandon())
     }
 
@@ -196,6 +218,7 @@ impl MemberRows for RecordRows {
     }
 
     fn catch_up(&mut self) {
+        self.keep_open();
         self.sheaves.catch_up();
         if let Some(open) = &mut self.open {
             open.decoding.catch_up();

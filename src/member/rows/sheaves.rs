@@ -1,7 +1,7 @@
 //! Small members, decoded by the sheaf.
 //!
 //! One huge archive may hold a million small members. None of them is worth handing out; so, where the crew has a hand
-//! free, those that lie in one piece are gathered until they are, and a task decodes them all while the archive is read on.
+//! free, they are gathered until they are, and a task decodes them all while the archive is read on.
 //!
 //! What a newcomer must know: as with the stretches of one large member (see `decoding`), what a task made counts only if
 //! nothing was odd about it. Else its members are decoded again in place, one by one, when their turn has come: only then are
@@ -22,6 +22,7 @@ use crate::member::Records;
 use crate::memory::Allowance;
 use crate::report::BadRows;
 use crate::stats::Stats;
+use crate::tar::Member;
 
 /// What a member is reckoned with besides its content: the columns of its header, and making a decoder.
 const MEMBER_BYTES: usize = 1 << 10;
@@ -117,11 +118,14 @@ impl Sheaves {
         self.hand.is_some() || !self.tasks.is_empty()
     }
 
-    /// Gathers a member, whose content lies in the block that begins at `block_offset`. Only where the last
+    /// Gathers a member. Its content may be a part of the block that begins at `block_offset`. Only where the last
     /// [`next`](Self::next) has given nothing, and does not [wait](Self::waits).
-    pub(super) fn add(&mut self, member: SmallMember, block_offset: u64) {
+    pub(super) fn add(&mut self, member: SmallMember, block_offset: Option<u64>) {
         self.gathered_bytes += member.content.len() + MEMBER_BYTES;
-        self.blocks += usize::from(self.block_offset.replace(block_offset) != Some(block_offset));
+        if block_offset.is_some() && self.block_offset != block_offset {
+            self.block_offset = block_offset;
+            self.blocks += 1;
+        }
         self.gathered.push(member);
     }
 
@@ -257,6 +261,11 @@ impl Outcome {
 }
 
 impl SmallMember {
+    pub(super) fn new(member: &Member, header: &Arc<Header>, content: Bytes) -> Self {
+        let (path, offset) = (member.path_lossy().into_owned(), member.offset);
+        Self { header: Arc::clone(header), path, offset, content }
+    }
+
     /// Its content, for `decoder`, without anybody's help.
     fn decoding(&self, decoder: Decoder, stats: &Arc<Stats>) -> Decoding {
         let mut decoding = Decoding::new(decoder, &Crew::alone(), stats, &Allowance::unlimited());
