@@ -18,7 +18,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::runtime::Handle;
 
-use self::line::{Line, READ_AHEAD_BYTES_MAX, Sizes};
+use self::line::{Line, RANGE_BYTES_MAX, READ_AHEAD_BYTES_MAX, Sizes};
 use self::range::Object;
 use self::sequence::Sequence;
 use self::window::Window;
@@ -103,7 +103,12 @@ impl Default for FetchSettings {
 impl FetchSettings {
     /// For the readers of one scan, which measure the line that they share.
     pub(crate) fn measured() -> Self {
-        Self { prefetch_bytes: READ_AHEAD_BYTES_MAX, line: Some(Arc::default()), ..Self::default() }
+        Self {
+            range_bytes: RANGE_BYTES_MAX,
+            prefetch_bytes: READ_AHEAD_BYTES_MAX,
+            line: Some(Arc::default()),
+            ..Self::default()
+        }
     }
 
     /// How much to ask for now.

@@ -29,6 +29,13 @@ const REQUESTS_READER_MIN: u64 = 2;
 /// Smaller ranges cost more to ask for than they save.
 const RANGE_BYTES_MIN: u64 = 2 << 20;
 
+/// Ranges may be so long however many requests are under way.
+const RANGE_BYTES_ANYWAY: u64 = 8 << 20;
+
+/// Longer ones save little: on a loopback four of 16 MiB at a time come as fast as whole objects, four of 8 MiB take a
+/// fifth longer.
+pub(super) const RANGE_BYTES_MAX: u64 = 16 << 20;
+
 /// Smaller skips aren't worth a request of their own, not even of a file.
 const HOP_BYTES_MIN: u64 = 64 << 10;
 
@@ -119,7 +126,6 @@ impl Line {
         let latency_nanos = self.latency_nanos.load(Ordering::Relaxed);
         let bytes_per_sec = self.bytes_per_sec.load(Ordering::Relaxed);
         let readers = self.readers.load(Ordering::Relaxed).max(1);
-        let range_bytes_max = settings.range_bytes;
         let (reach, requests) = match (latency_nanos, bytes_per_sec) {
             (0, _) | (_, 0) => (settings.hop_bytes_min, REQUESTS_MIN),
             _ => {
@@ -128,6 +134,8 @@ impl Line {
                 (reach, (LINE_BYTES_PER_SEC / bytes_per_sec).clamp(REQUESTS_MIN, REQUESTS_MAX))
             }
         };
+        // A few long ranges where few requests suit; where many do, there is no room for long ones.
+        let range_bytes_max = (READ_AHEAD_BYTES / (requests * readers)).max(RANGE_BYTES_ANYWAY).min(settings.range_bytes);
         let range_bytes = reach.clamp(RANGE_BYTES_MIN.min(range_bytes_max), range_bytes_max);
         let all = requests.saturating_mul(range_bytes).clamp(READ_AHEAD_BYTES, READ_AHEAD_BYTES_MAX);
         let requests = if readers == 1 { requests } else { (requests / readers).max(REQUESTS_READER_MIN) };
