@@ -22,12 +22,16 @@ use crate::schema::HeaderColumn;
 use crate::stats::Stats;
 use crate::tar::Member;
 
+/// Makes a decoder that tells of bad rows there.
+pub(crate) type MakeDecoder = Box<dyn Fn(BadRows) -> Result<Box<dyn RecordDecoder>> + Send + Sync>;
+
+/// Where the decoder of a member tells of bad rows, by its path and the offset of its header.
+pub(crate) type BadRowsOf = Box<dyn Fn(&str, u64) -> BadRows + Send + Sync>;
+
 /// Makes the decoders of members.
 pub(crate) struct Decoders {
-    /// Makes one that tells of bad rows there.
-    pub(crate) make: Box<dyn Fn(BadRows) -> Result<Box<dyn RecordDecoder>> + Send + Sync>,
-    /// Where the decoder of a member tells of them, by its path and the offset of its header.
-    pub(crate) bad_rows: Box<dyn Fn(&str, u64) -> BadRows + Send + Sync>,
+    pub(crate) make: MakeDecoder,
+    pub(crate) bad_rows: BadRowsOf,
 }
 
 impl Decoders {

@@ -135,7 +135,8 @@ impl Line {
             }
         };
         // A few long ranges where few requests suit; where many do, there is no room for long ones.
-        let range_bytes_max = (READ_AHEAD_BYTES / (requests * readers)).max(RANGE_BYTES_ANYWAY).min(settings.range_bytes);
+        let range_bytes_max =
+            (READ_AHEAD_BYTES / (requests * readers)).max(RANGE_BYTES_ANYWAY).min(settings.range_bytes);
         let range_bytes = reach.clamp(RANGE_BYTES_MIN.min(range_bytes_max), range_bytes_max);
         let all = requests.saturating_mul(range_bytes).clamp(READ_AHEAD_BYTES, READ_AHEAD_BYTES_MAX);
         let requests = if readers == 1 { requests } else { (requests / readers).max(REQUESTS_READER_MIN) };
