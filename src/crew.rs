@@ -28,7 +28,7 @@ const TASKS_PER_CORE: usize = 2;
 /// Bytes that make work worth handing out: milliseconds of it.
 const WORK_BYTES: usize = 1 << 20;
 
-/// What work is about. One kind can't take the hands of the other, which comes behind it.
+/// What work is about. Each has hands of its own: one can't take those of another, which waits for what it makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trade {
     /// Compressed bytes become plain ones.

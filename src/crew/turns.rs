@@ -45,6 +45,9 @@ impl Turns {
         if bytes.is_some_and(|bytes| bytes < LARGE_BYTES) {
             return Turn::default();
         }
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+            return Turn { _permit: Some(permit) };
+        }
         let mut permit = std::pin::pin!(Arc::clone(&self.free).acquire_owned());
         loop {
             let moves = self.moves.load(Ordering::Relaxed);

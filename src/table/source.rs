@@ -36,6 +36,9 @@ use crate::table::filter;
 use crate::table::memory::Claims;
 use crate::table::scan_log::StatementScans;
 
+/// Where fewer rows are wanted, partitions don't share their work.
+const SHARED_ROWS_MIN: usize = 1 << 20;
+
 /// Lines that are gathered for a filter at a time, however few rows a LIMIT wants: they lie beside each other. Members do
 /// not, and the next one may be far away.
 const FILTERED_LINES_MIN: usize = 256;
@@ -122,16 +125,19 @@ impl FileSource for TarSource {
         partition: usize,
     ) -> DataFusionResult<Arc<dyn FileOpener>> {
         self.statement.iter().for_each(StatementScans::begin);
+        // What is worked on ahead of a limit was not asked for.
+        let is_short = config.limit.is_some_and(|rows| rows < SHARED_ROWS_MIN);
+        let crew = if is_short { Crew::alone() } else { self.crew.clone() };
         let opener = TarOpener {
             options: Arc::clone(&self.options),
             selection: self.selection(config.limit)?,
-            // A limit may be all that is wanted; a batch ahead is one more that nobody accounts.
-            ahead: if config.limit.is_some() || self.claims.is_some() { Crew::alone() } else { self.crew.clone() },
+            // A batch ahead is one more that nobody accounts.
+            ahead: if self.claims.is_some() { Crew::alone() } else { crew.clone() },
             partition: Partition {
                 index: partition,
                 report: Arc::clone(&self.report),
                 allowance: Allowance::new(&self.memory),
-                crew: self.crew.clone(),
+                crew,
             },
             claims: self.claims.clone(),
             counts: Arc::new(Counts::new(

@@ -300,7 +300,7 @@ async fn a_plan_can_be_run_again() {
 fn crowd(dir: &TempDir) -> String {
     const MEMBERS: usize = 4_000;
     let csv = |number: usize| {
-        let lines = if number % 997 == 0 { 60_000 } else { 5 + number % 60 };
+        let lines = if number.is_multiple_of(997) { 60_000 } else { 5 + number % 60 };
         let line = |line: usize| match (number % 500, line) {
             (77, 3) => "1,2,3\n".to_owned(),
             _ => format!("{},\"text {number}, {line}\"\n", number * 100 + line),
@@ -345,6 +345,23 @@ async fn small_members_are_shared_and_their_rows_stay_in_order() {
             let table = table.replace("{error}", error).replace("{bad}", bad);
             session.error(&format!("SELECT count(n) FROM {table}")).await.says(&[says]);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_over_small_members_reads_few_of_them() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let text = "a line of some length\n".repeat(50);
+    let path = dir.path().join("many.tar");
+    fs::write(&path, tar((0..10_000).map(|number| (format!("{number}.txt"), &text)))).expect("a file");
+    for cores in [1, 8] {
+        let session = Session::with(SessionConfig::new().with_target_partitions(cores));
+        let lines = format!("SELECT line FROM read_tar('{}', format = 'lines') LIMIT", path.display());
+        let few = session.ok(&format!("{lines} 2")).await;
+        assert_eq!(few.row_count(), 2);
+        let fetched = few.count(|stats| stats.bytes_fetched.value());
+        assert!(fetched < 1 << 20, "{cores} cores fetched {fetched} bytes");
+        assert_eq!(session.ok(&format!("{lines} 400000")).await.row_count(), 400_000);
     }
 }
 

@@ -68,7 +68,9 @@ impl FlatRecords {
 
     /// The needed fields of the records that `bytes` are, if these are so many.
     pub(super) fn decode(&self, bytes: &[u8], records: usize) -> Option<RecordBatch> {
-        let room = records.min(bytes.len());
+        // Every field but NULL alone takes a byte at least; how many records there are is a rumour.
+        let sizeable = self.fields.iter().filter(|field| field.null.is_some() || !matches!(field.wire, Wire::Null));
+        let room = records.min(bytes.len() / sizeable.count().max(1));
         let needed = self.fields.iter().filter(|field| field.is_needed);
         let mut columns: Vec<_> = needed.map(|field| Column::new(&field.wire, room)).collect();
         let mut cursor = Cursor { rest: bytes };

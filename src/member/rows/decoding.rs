@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use arrow::array::Array;
 use bytes::Bytes;
 
 use crate::crew::{Crew, Hand, Task, Trade};
@@ -33,6 +34,10 @@ const UNCUT_STRETCHES_MAX: usize = 4;
 
 /// How often a stretch is held while a task decodes it: as bytes, as fields, and as batches with the room to grow.
 const STRETCH_COPIES: usize = 5;
+
+/// Bytes of batches that a task may make: a few times its text. Whose records are larger than that (many columns that
+/// the text does not have, say, or blocks that decompress to a thousand times their size) decodes them in place.
+const MADE_BYTES_MAX: usize = 5 << 20;
 
 /// The content of one member and whoever decodes it.
 pub(super) struct Decoding {
@@ -80,6 +85,12 @@ pub(super) struct Decoding {
     wanted: Option<u64>,
     /// Bytes that whoever takes the records adds to each batch.
     extra_bytes: usize,
+}
+
+/// What a task has made so far: it waits in memory for its turn.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    bytes: usize,
 }
 
 /// A part of the content that ends at a cut, and what becomes of it.
@@ -494,6 +505,28 @@ impl Gathered {
     }
 }
 
+impl Made {
+    /// Has `records` taken, one after the other, until there are no more.
+    ///
+    /// # Errors
+    /// Those of `next`, and that there are too many to keep.
+    pub(super) fn take_all(
+        &mut self,
+        mut next: impl FnMut() -> Result<Option<Records>>,
+        mut take: impl FnMut(Records),
+    ) -> Result<()> {
+        while let Some(records) = next()? {
+            self.bytes += records.batch.get_array_memory_size() + records.row_numbers.get_array_memory_size();
+            if self.bytes > MADE_BYTES_MAX {
+                // Nobody sees it: it is done again in place, batch by batch.
+                return Err(Error::new(ErrorKind::Limit, "a task makes more than it may keep"));
+            }
+            take(records);
+        }
+        Ok(())
+    }
+}
+
 impl Outcome {
     /// What `decoder` makes of `pieces`.
     fn of(mut decoder: Box<dyn RecordDecoder>, pieces: Vec<Bytes>, counted: &Stats, stats: &Stats) -> Self {
@@ -505,12 +538,13 @@ impl Outcome {
     }
 
     fn decode(decoder: &mut dyn RecordDecoder, pieces: Vec<Bytes>, records: &mut Vec<Records>) -> Result<()> {
+        let mut made = Made::default();
         for piece in pieces {
             decoder.decode(piece)?;
-            records.extend(std::iter::from_fn(|| decoder.next_records()));
+            made.take_all(|| Ok(decoder.next_records()), |made| records.push(made))?;
         }
         decoder.finish()?;
-        records.extend(std::iter::from_fn(|| decoder.next_records()));
+        made.take_all(|| Ok(decoder.next_records()), |made| records.push(made))?;
         decoder.failure().map_or(Ok(()), Err)
     }
 }

@@ -57,6 +57,9 @@ pub(crate) enum RecordColumn {
 /// they are.
 const HEADER_REPEATS: usize = 64;
 
+/// Contents that are shorter leave most of the block unused in which they lie.
+const SMALL_BYTES: u64 = 512 << 10;
+
 /// Many rows a member: what a decoder makes of its content.
 pub(crate) struct RecordRows {
     schema: SchemaRef,
@@ -69,6 +72,8 @@ pub(crate) struct RecordRows {
     open: Option<OpenRecords>,
     /// The content of a small one so far, which comes in several pieces: with all of it, it is no longer open.
     small: Option<(SmallMember, Vec<u8>)>,
+    /// A batch has been given out.
+    has_given: bool,
     /// What of the last records did not fit its batch.
     rest: Option<MemberRecords>,
     allowance: Allowance,
@@ -77,6 +82,8 @@ pub(crate) struct RecordRows {
 
 struct OpenRecords {
     header: Arc<Header>,
+    /// It has fewer than [`SMALL_BYTES`].
+    is_small: bool,
     decoding: Decoding,
 }
 
@@ -93,7 +100,20 @@ impl RecordRows {
         let header = HeaderBuilder::new(archive, header_columns);
         let (allowance, crew, decoders) = (Allowance::unlimited(), Crew::alone(), Arc::new(decoders));
         let sheaves = Sheaves::new(&decoders, &crew, &stats);
-        Self { schema, columns, header, decoders, stats, sheaves, open: None, small: None, rest: None, allowance, crew }
+        Self {
+            schema,
+            columns,
+            header,
+            decoders,
+            stats,
+            sheaves,
+            open: None,
+            small: None,
+            has_given: false,
+            rest: None,
+            allowance,
+            crew,
+        }
     }
 
     /// Takes its memory from `allowance`.
@@ -118,10 +138,12 @@ impl RecordRows {
         Ok((Arc::new(Header { columns: self.header.finish()?, rows_max }), bytes))
     }
 
-    /// Whether a member of so many bytes may go to the sheaves.
-    fn takes(&mut self, bytes: u64) -> bool {
-        // What is gathered would have to be accounted, and given back where memory is scarce.
-        !self.allowance.is_limited() && usize::try_from(bytes).is_ok_and(|bytes| self.sheaves.takes(bytes))
+    /// Whether a member of so many bytes, which begin with `head`, may go to the sheaves.
+    fn takes(&mut self, bytes: u64, head: &[u8]) -> bool {
+        // Nobody may want more than the first rows. And under a limit what is gathered would have to be accounted, and given
+        // back where memory is scarce.
+        let may_gather = self.has_given && !self.allowance.is_limited();
+        may_gather && usize::try_from(bytes).is_ok_and(|bytes| self.sheaves.takes(bytes, head))
     }
 
     /// The member that is open is decoded as far as its content came, small or not.
@@ -152,12 +174,13 @@ impl RecordRows {
 
 impl MemberRows for RecordRows {
     fn append_whole(&mut self, member: &Member, content: ContentView<'_>) -> Result<bool> {
-        if !self.takes(content.range.len() as u64) {
+        if !self.takes(content.range.len() as u64, content.bytes()) {
             return Ok(false);
         }
         let (header, _) = self.header_of(member)?;
-        let member = SmallMember::new(member, &header, content.block.slice(content.range));
-        self.sheaves.add(member, Some(content.block_offset));
+        // A copy, since lines stay views into it: they would keep the whole block.
+        let member = SmallMember::new(member, &header, Bytes::copy_from_slice(content.bytes()));
+        self.sheaves.add(member);
         Ok(true)
     }
 
@@ -165,8 +188,9 @@ impl MemberRows for RecordRows {
         let (header, header_bytes) = self.header_of(member)?;
         let decoder = self.decoders.of(&member.path_lossy(), member.offset)?;
         let decoding = Decoding::new(decoder, &self.crew, &self.stats, &self.allowance).with_extra(header_bytes);
-        self.small = self.takes(member.size).then(|| (SmallMember::new(member, &header, Bytes::new()), Vec::new()));
-        self.open = Some(OpenRecords { header, decoding });
+        self.small =
+            self.takes(member.size, &[]).then(|| (SmallMember::new(member, &header, Bytes::new()), Vec::new()));
+        self.open = Some(OpenRecords { header, decoding, is_small: member.size < SMALL_BYTES });
         if self.small.is_none() {
             self.sheaves.catch_up();
         }
@@ -176,6 +200,8 @@ impl MemberRows for RecordRows {
     fn push(&mut self, content: Bytes) {
         match (&mut self.small, &mut self.open) {
             (Some((_, bytes)), _) => bytes.extend_from_slice(&content),
+            // A copy of what is less than half of a block: lines stay views into it, and would keep all of it.
+            (None, Some(open)) if open.is_small => open.decoding.push(Bytes::copy_from_slice(&content)),
             (None, Some(open)) => open.decoding.push(content),
             (None, None) => {}
         }
@@ -184,7 +210,7 @@ impl MemberRows for RecordRows {
     fn end(&mut self) {
         if let Some((member, bytes)) = self.small.take() {
             self.open = None;
-            self.sheaves.add(SmallMember { content: bytes.into(), ..member }, None);
+            self.sheaves.add(SmallMember { content: bytes.into(), ..member });
         } else if let Some(open) = &mut self.open {
             open.decoding.end();
         }
@@ -200,6 +226,7 @@ impl MemberRows for RecordRows {
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let Some((header, records)) = self.next_records()? else { return Ok(None) };
+        self.has_given = true;
         let rows = records.batch.num_rows().min(header.rows_max);
         let (records, rest) = records.split_at(rows);
         self.rest = rest.map(|rest| (Arc::clone(&header), rest));

@@ -14,8 +14,9 @@ use std::task::{Context, Poll};
 use arrow::array::ArrayRef;
 use bytes::Bytes;
 
-use super::decoding::{Decoder, Decoding};
+use super::decoding::{Decoder, Decoding, Made};
 use super::records::Decoders;
+use crate::compression::Compression;
 use crate::crew::{Crew, Hand, Task, Trade};
 use crate::error::{Error, Result};
 use crate::member::Records;
@@ -27,8 +28,8 @@ use crate::tar::Member;
 /// What a member is reckoned with besides its content: the columns of its header, and making a decoder.
 const MEMBER_BYTES: usize = 1 << 10;
 
-/// Blocks of the archive that a sheaf may keep alive, however little of them it needs.
-const BLOCKS_MAX: usize = 2;
+/// How often a compressed content counts: about as much text is usual.
+const COMPRESSED_WEIGHT: usize = 8;
 
 /// What a member's header adds to each of its rows.
 pub(super) struct Header {
@@ -62,9 +63,6 @@ pub(super) struct Sheaves {
     tasks: VecDeque<Sheaf>,
     gathered: Vec<SmallMember>,
     gathered_bytes: usize,
-    /// The block in which the last one lies, and how many there are.
-    block_offset: Option<u64>,
-    blocks: usize,
     /// For what is being gathered.
     hand: Option<Hand>,
     /// Nothing more is gathered before all are given out.
@@ -101,31 +99,24 @@ impl Sheaves {
             tasks: VecDeque::new(),
             gathered: Vec::new(),
             gathered_bytes: 0,
-            block_offset: None,
-            blocks: 0,
             hand: None,
             catching_up: false,
             waits: false,
         }
     }
 
-    /// Whether a member whose content is so long may be [added](Self::add).
-    pub(super) fn takes(&mut self, bytes: usize) -> bool {
-        if bytes > self.crew.work_bytes() {
+    /// Whether a member may be [added](Self::add) whose content has so many bytes, and begins with `head`.
+    pub(super) fn takes(&mut self, bytes: usize, head: &[u8]) -> bool {
+        if weight(bytes, head) > self.crew.work_bytes() {
             return false;
         }
         self.hand = self.hand.take().or_else(|| self.crew.hand(Trade::Decode));
         self.hand.is_some() || !self.tasks.is_empty()
     }
 
-    /// Gathers a member. Its content may be a part of the block that begins at `block_offset`. Only where the last
-    /// [`next`](Self::next) has given nothing, and does not [wait](Self::waits).
-    pub(super) fn add(&mut self, member: SmallMember, block_offset: Option<u64>) {
-        self.gathered_bytes += member.content.len() + MEMBER_BYTES;
-        if block_offset.is_some() && self.block_offset != block_offset {
-            self.block_offset = block_offset;
-            self.blocks += 1;
-        }
+    /// Gathers a member. Only where the last [`next`](Self::next) has given nothing, and does not [wait](Self::waits).
+    pub(super) fn add(&mut self, member: SmallMember) {
+        self.gathered_bytes += weight(member.content.len(), &member.content) + MEMBER_BYTES;
         self.gathered.push(member);
     }
 
@@ -192,8 +183,8 @@ impl Sheaves {
             self.take_first();
             return true;
         }
-        let is_enough = self.gathered_bytes >= self.crew.work_bytes() || self.blocks > BLOCKS_MAX;
-        let is_ripe = is_enough || (self.catching_up && !self.gathered.is_empty());
+        let is_enough = self.gathered_bytes >= self.crew.work_bytes();
+        let is_ripe = !self.gathered.is_empty() && (is_enough || self.catching_up);
         if is_ripe {
             if let Some(hand) = self.hand.take().or_else(|| self.crew.hand(Trade::Decode)) {
                 self.hand_out(hand);
@@ -221,7 +212,7 @@ impl Sheaves {
     }
 
     fn take_gathered(&mut self) -> Vec<SmallMember> {
-        (self.gathered_bytes, self.block_offset, self.blocks) = (0, None, 0);
+        self.gathered_bytes = 0;
         std::mem::take(&mut self.gathered)
     }
 
@@ -241,18 +232,20 @@ impl Sheaves {
     }
 }
 
+/// What a content of so many bytes counts that begins with `head`.
+fn weight(bytes: usize, head: &[u8]) -> usize {
+    if Compression::detect(head) == Compression::None { bytes } else { bytes.saturating_mul(COMPRESSED_WEIGHT) }
+}
+
 impl Outcome {
     fn of(members: &[SmallMember], decoders: &Decoders) -> Self {
         let stats = Arc::<Stats>::default();
-        let mut records = Vec::new();
+        let (mut records, mut made) = (Vec::new(), Made::default());
         let read = members.iter().try_for_each(|member| {
             let bad_rows = BadRows::counted(Arc::clone(&stats));
             let decoder = Decoder { records: (decoders.make)(bad_rows.clone())?, bad_rows };
             let mut decoding = member.decoding(decoder, &stats);
-            while let Some(made) = decoding.next_records()? {
-                records.push((Arc::clone(&member.header), made));
-            }
-            Ok::<_, Error>(())
+            made.take_all(|| decoding.next_records(), |made| records.push((Arc::clone(&member.header), made)))
         });
         let counted = Stats::default();
         counted.merge(&stats);

@@ -412,3 +412,24 @@ fn what_nobody_asks_for_is_not_told() {
         }
     }
 }
+
+#[test]
+fn a_task_keeps_no_more_than_it_may() {
+    let records = |rows: usize| {
+        let numbers = Int64Array::from_iter_values(0..i64::try_from(rows).unwrap());
+        let schema = Schema::new(vec![Field::new("n", DataType::Int64, false)]);
+        let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(numbers.clone())]).unwrap();
+        Records { batch, row_numbers: numbers }
+    };
+    for (rows, batches, fits) in [(1_000, 100, true), (1_000, 1_000, false), (1_000_000, 1, false)] {
+        let (mut made, mut kept) = (Made::default(), 0);
+        let mut left = batches;
+        let next = || {
+            let is_any = left > 0;
+            left -= usize::from(is_any);
+            Ok(is_any.then(|| records(rows)))
+        };
+        let taken = made.take_all(next, |_| kept += 1);
+        assert_eq!((taken.is_ok(), kept == batches), (fits, fits), "{batches} of {rows}: {kept} kept");
+    }
+}
