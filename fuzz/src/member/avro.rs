@@ -17,7 +17,7 @@ pub(crate) fn check(data: &[u8]) {
     }
     let Ok(Some((header, len))) = whole else { return };
     assert!(len <= data.len());
-    let written = header_bytes(&header, header.codec);
+    let written = header_bytes(&header);
     let read = Header::parse(&written).expect("ours").expect("all of it").0;
     assert_eq!((&read.schema, read.sync), (&header.schema, header.sync));
     let mut rest = &data[len..];
