@@ -293,10 +293,22 @@ impl Decoding {
     /// Makes room for what the decoder holds, and for what it makes of another piece; false where there is too little.
     fn make_room(&mut self) -> bool {
         let bytes = (self.decoder.bytes_wanted(PIECE_BYTES_MAX) + self.extra_bytes) as u64;
-        let has_room = self.memory.try_hard(bytes);
+        let has_room = self.memory.try_hard(bytes) || (self.take_back() && self.memory.try_hard(bytes));
         self.memory.shrink_to(bytes);
         self.wanted = (!has_room).then_some(bytes);
         has_room
+    }
+
+    /// Goes on in place with all that was handed out or gathered behind what is open; false where that frees nothing.
+    /// Tasks are taken in order, so a decoder in front of them that waited for memory would wait for theirs, too.
+    fn take_back(&mut self) -> bool {
+        if self.helper.take().is_none() && self.tasks.is_empty() {
+            return false;
+        }
+        self.backlog.extend(self.tasks.drain(..).flat_map(|stretch| stretch.pieces));
+        self.backlog.extend(self.gathered.take_all());
+        self.ends_at_cut = false;
+        true
     }
 
     fn decode_in_place(&mut self) -> Result<()> {

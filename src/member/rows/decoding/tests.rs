@@ -15,6 +15,8 @@ use crate::member::json::JsonDecoder;
 use crate::member::lines::LinesDecoder;
 use crate::member::tests::{Dice, End, Outcome, in_one_go, shown};
 use crate::member::{MissingColumn, RecordOptions};
+use crate::memory::MemoryPool;
+use crate::memory::tests::FakePool;
 use crate::policy::{OnBadRow, OnInvalidUtf8};
 use crate::report::{ListingReport, ScanReport};
 
@@ -29,12 +31,16 @@ struct Feed {
 
 impl Feed {
     fn new(make: Make<'_>, crew: &Crew) -> Self {
+        Self::within(make, crew, &Allowance::unlimited())
+    }
+
+    fn within(make: Make<'_>, crew: &Crew, allowance: &Allowance) -> Self {
         let report = Arc::new(ScanReport::new(ListingReport::default(), 1));
         let stats = Arc::clone(&report.partitions[0].stats);
         let counted = BadRows::counted(Arc::clone(&stats));
         let bad_rows = counted.noted(&report, &"a.tar".into(), "m".to_owned(), 0);
         let decoder = Decoder { records: make(bad_rows.clone()), bad_rows };
-        let decoding = Decoding::new(decoder, crew, &stats, &Allowance::unlimited());
+        let decoding = Decoding::new(decoder, crew, &stats, allowance);
         Self { report, decoding, rows: Vec::new() }
     }
 
@@ -263,12 +269,18 @@ fn bad_rows_without_number_are_counted() {
 struct Odd {
     lines: Box<dyn RecordDecoder>,
     fork: fn(Box<dyn RecordDecoder>) -> Box<dyn RecordDecoder>,
+    /// What it wants on top.
+    bytes: usize,
 }
 
 impl Odd {
     fn make(fork: fn(Box<dyn RecordDecoder>) -> Box<dyn RecordDecoder>) -> Box<dyn RecordDecoder> {
+        Self::wanting(0, fork)
+    }
+
+    fn wanting(bytes: usize, fork: fn(Box<dyn RecordDecoder>) -> Box<dyn RecordDecoder>) -> Box<dyn RecordDecoder> {
         let lines = LinesDecoder::new(options(&[("line", DataType::Utf8View)], 100)).unwrap();
-        Box::new(Self { lines: Box::new(lines), fork })
+        Box::new(Self { lines: Box::new(lines), fork, bytes })
     }
 }
 
@@ -290,7 +302,7 @@ impl RecordDecoder for Odd {
     }
 
     fn bytes_wanted(&self, piece_bytes: usize) -> usize {
-        self.lines.bytes_wanted(piece_bytes)
+        self.lines.bytes_wanted(piece_bytes) + self.bytes
     }
 
     fn cutter(&self) -> Option<Box<dyn Cutter>> {
@@ -299,7 +311,7 @@ impl RecordDecoder for Odd {
 
     fn fork(&self, before: Before, bad_rows: BadRows) -> Option<Box<dyn RecordDecoder>> {
         let lines = self.lines.fork(before, bad_rows)?;
-        let odd = Box::new(Self { lines, fork: self.fork });
+        let odd = Box::new(Self { lines, fork: self.fork, bytes: self.bytes });
         // Whoever knows what came before decodes in place.
         Some(if before.records > 0 { odd } else { (self.fork)(odd) })
     }
@@ -348,6 +360,40 @@ fn a_task_that_panics_is_done_again_in_place() {
         assert_eq!(outcome(Crew::in_pieces(2, 30), |fork| fork), expected);
         assert_eq!(outcome(Crew::in_pieces(2, 30), |fork| Box::new(Broken(fork))), expected);
     }
+}
+
+/// An odd stretch wants more than there is, and what is missing is with the tasks behind it.
+#[test]
+fn nobody_waits_for_memory_of_tasks_behind() {
+    const MIB: usize = 1 << 20;
+    let content = "a line of some length\n".repeat(8 * MIB / 22);
+    let [runtime, _] = runtimes();
+    runtime.block_on(async {
+        let pool = FakePool::new(32 << 20);
+        let memory = pool.memory();
+        let allowance = Allowance::new(&memory);
+        let crew = Crew::in_pieces(2, MIB / 2);
+        let _shift = crew.begin();
+        let make: Make<'_> = &|_| Odd::wanting(5 * MIB, |fork| Box::new(Broken(fork)));
+        let mut feed = Feed::within(make, &crew, &allowance);
+        feed.decoding.push(Bytes::from(content.clone()));
+        feed.decoding.end();
+        while !feed.decoding.is_waiting() {
+            feed.rows.extend(feed.decoding.next_records().unwrap().iter().flat_map(|records| shown(records, 0)));
+        }
+        // Somebody above takes all the rest.
+        let mut others = allowance.reservation();
+        assert!(others.try_hard((32 << 20) - pool.reserved()));
+        loop {
+            feed.drain().await.unwrap();
+            match feed.decoding.shortage() {
+                Some(shortage) => shortage.settle().await.unwrap(),
+                None => break,
+            }
+        }
+        assert!(feed.decoding.is_finished());
+        assert_eq!(feed.rows.len(), content.lines().count());
+    });
 }
 
 #[test]
