@@ -195,9 +195,8 @@ impl ObjectReader {
     ///
     /// It may be dropped while it waits, and called again.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
-        let started = Instant::now();
+        let _wait = Wait { started: Instant::now(), stats: Arc::clone(&self.object.stats) };
         let piece = self.next_piece().await;
-        self.object.stats.fetch_wait_nanos.add_elapsed(started);
         if piece.is_err() {
             self.source = Source::Failed;
         }
@@ -241,6 +240,18 @@ impl ObjectReader {
                 _ => {}
             }
         }
+    }
+}
+
+/// A wait for bytes; it counts wherever it ends, since whoever has something else to do drops it in the middle.
+struct Wait {
+    started: Instant,
+    stats: Arc<Stats>,
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.stats.fetch_wait_nanos.add_elapsed(self.started);
     }
 }
 

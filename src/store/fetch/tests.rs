@@ -301,6 +301,24 @@ async fn a_range_that_breaks_off_again_and_again_is_read_to_its_end() {
     }
 }
 
+#[tokio::test]
+async fn a_wait_that_is_given_up_counts() {
+    let store = faulty(Fault::None, 0).await;
+    let target = target(Arc::clone(&store) as _).await;
+    let stats = Arc::new(Stats::default());
+    let mut reader = reader_of(target, settings(), Arc::clone(&stats));
+    let mut waited = 0;
+    for _ in 0..3 {
+        {
+            let mut next = std::pin::pin!(reader.next());
+            assert!(futures::poll!(&mut next).is_pending());
+        }
+        let before = std::mem::replace(&mut waited, stats.fetch_wait_nanos.value());
+        assert!(waited > before, "{waited} after {before}");
+    }
+    assert_eq!(read_all_from(&mut reader).await.unwrap(), len_of(&content()));
+}
+
 async fn read_all_from(reader: &mut ObjectReader) -> Result<u64> {
     while reader.next().await?.is_some() {}
     Ok(reader.position())
