@@ -141,11 +141,13 @@ impl Line {
         let all = requests.saturating_mul(range_bytes).clamp(READ_AHEAD_BYTES, READ_AHEAD_BYTES_MAX);
         let requests = if readers == 1 { requests } else { (requests / readers).max(REQUESTS_READER_MIN) };
         let share = (all / readers).max(READER_BYTES_MIN).min(requests.saturating_mul(range_bytes));
+        // Reading through more than may be under way takes several answers, one after the other; a hop takes one.
+        let hop_bytes_most = range_bytes_max.min(settings.prefetch_bytes).max(HOP_BYTES_MIN);
         Sizes {
             range_bytes,
             requests,
             window_bytes: share.min(settings.prefetch_bytes),
-            hop_bytes_min: reach.clamp(HOP_BYTES_MIN, range_bytes_max.max(HOP_BYTES_MIN)),
+            hop_bytes_min: reach.clamp(HOP_BYTES_MIN, hop_bytes_most),
         }
     }
 }
@@ -216,6 +218,20 @@ mod tests {
         {
             let sizes = settled(latency, rate, 1);
             assert!(sizes.hop_bytes_min.abs_diff(want) <= want / 10, "{latency}: {sizes:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_through_than_may_be_under_way() {
+        for (prefetch_bytes, want) in [(128 * MIB, 8 * MIB), (MIB, MIB), (300 << 10, 300 << 10), (1, HOP_BYTES_MIN)] {
+            let (line, settings) = (Line::default(), FetchSettings { prefetch_bytes, ..FetchSettings::measured() });
+            for _ in 0..2 {
+                let known = line.sizes(&settings);
+                assert!(known.hop_bytes_min <= want, "{prefetch_bytes}: {known:?}");
+                line.answered(Duration::from_millis(150));
+                line.brought(8 << 20, Duration::from_millis(400));
+            }
+            assert_eq!(line.sizes(&settings).hop_bytes_min, want, "{prefetch_bytes}");
         }
     }
 
