@@ -47,7 +47,7 @@ pub(super) async fn list(lister: &Lister<'_>) -> Result<Listing> {
 async fn heads(lister: &Lister<'_>, locations: Vec<Path>) -> Vec<Option<ObjectMeta>> {
     let (files, store) = (locations.len(), Arc::clone(&lister.connection.store));
     let (sender, receiver) = oneshot::channel();
-    std::thread::spawn(move || {
+    let ask = move || {
         let mut metas = Vec::with_capacity(locations.len());
         for location in &locations {
             // A listing can't be cancelled from outside: it looks whether anybody still waits for it.
@@ -58,7 +58,9 @@ async fn heads(lister: &Lister<'_>, locations: Vec<Path>) -> Vec<Option<ObjectMe
         }
         // Nobody left to tell: then nobody waits.
         let _ = sender.send(metas);
-    });
+    };
+    // Where the system has no thread to give, nothing is said of any file.
+    let _ = std::thread::Builder::new().spawn(ask);
     let metas = receiver.await.unwrap_or_default();
     let answered = metas.iter().flatten().count() as u64;
     lister.requests.add(answered);
