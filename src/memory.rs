@@ -388,6 +388,10 @@ impl Piece {
 }
 
 /// `bytes`, with the reservation of their memory tied to them, unless it is [handed over](Memory::hand_over).
+///
+/// An address tells them from others as long as they live, since they were allocated for whoever read them. Only a store in
+/// memory hands out what it holds itself, the same bytes to everybody who asks: those count at most once, until the first
+/// of those readers is done with them, and the memory is the store's anyway.
 pub(crate) fn accounted(bytes: Bytes, reservation: Reservation) -> Bytes {
     struct Owned {
         bytes: Bytes,

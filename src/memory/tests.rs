@@ -120,6 +120,31 @@ async fn a_piece_is_accounted_until_its_last_slice_is_gone() {
     assert_eq!(pool.reserved(), 0);
 }
 
+/// As a store in memory hands them out.
+#[tokio::test]
+async fn bytes_that_several_hold_count_once_and_come_back() {
+    for first in [0, 1] {
+        let pool = FakePool::new(64 * MIB);
+        let memory = pool.memory();
+        let (one, two) = (Allowance::new(&memory), Allowance::new(&memory));
+        let bytes = Bytes::from(vec![7; 3 << 20]);
+        let mut held = [&one, &two].map(|allowance| {
+            let mut reservation = allowance.reservation();
+            assert!(reservation.try_hard(3 * MIB));
+            Some(accounted(Bytes::clone(&bytes), reservation))
+        });
+        assert_eq!(pool.reserved(), 3 * MIB);
+        held[first] = None;
+        assert!(pool.reserved() <= 3 * MIB);
+        let mut accounts = 0;
+        let other = held[1 - first].take().unwrap();
+        memory.hand_over(other.as_ptr().addr(), other.len(), || accounts += 1);
+        assert_eq!(accounts, 1, "whoever claims them accounts them");
+        drop(other);
+        assert_eq!(pool.reserved(), 0);
+    }
+}
+
 #[tokio::test]
 async fn a_shortage_waits_for_others() {
     let pool = FakePool::new(64 * MIB);
