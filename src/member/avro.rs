@@ -87,9 +87,14 @@ fn writer_schema(header: &mut Header) -> Result<SchemaRef> {
 /// Turns a container into rows.
 pub(crate) struct AvroDecoder {
     options: RecordOptions,
-    /// Bytes that are no whole header or block yet.
+    /// Bytes of which the header or the blocks were not taken yet, and those in front of them.
     pending: Vec<u8>,
-    /// How many bytes of the member are in front of them.
+    /// How many were.
+    taken: usize,
+    /// There may be a whole block behind them: it is taken when what came of those in front was given out. A piece may hold
+    /// thousands of blocks, each of which unfolds to a thousand times its size.
+    has_more: bool,
+    /// How many bytes of the member are in front of `pending`.
     offset: u64,
     open: Option<Arc<Open>>,
     blocks: Blocks,
@@ -144,6 +149,8 @@ impl AvroDecoder {
         Self {
             options,
             pending: Vec::new(),
+            taken: 0,
+            has_more: false,
             offset: 0,
             open: None,
             blocks: Blocks::default(),
@@ -155,26 +162,42 @@ impl AvroDecoder {
         }
     }
 
-    /// Takes what is complete off `pending`.
+    /// Takes what is complete off `pending`, until there is something to give out.
     fn take_complete(&mut self) -> Result<()> {
-        let mut done = 0;
         if self.open.is_none() {
             let Some((mut header, bytes)) = Header::parse(&self.pending)? else { return Ok(()) };
             let writer = writer_schema(&mut header)?;
             let columns = Columns::new(&self.options, &writer)?;
             let flat = FlatRecords::new(&header.schema, &writer, &columns.needed);
             self.open = Some(Arc::new(Open { header, writer, columns, flat }));
-            done = bytes;
+            self.taken = bytes;
         }
+        self.take_blocks(|decoder| decoder.ready.is_empty() && decoder.later.is_empty())
+    }
+
+    /// Takes all that is complete.
+    fn take_rest(&mut self) -> Result<()> {
+        if self.has_more {
+            self.take_blocks(|_| true)?;
+        }
+        self.decode_blocks()
+    }
+
+    /// Takes whole blocks as long as `goes_on` says so.
+    fn take_blocks(&mut self, goes_on: fn(&Self) -> bool) -> Result<()> {
         let result = loop {
-            match self.take_block(done) {
+            self.has_more = !goes_on(self);
+            if self.has_more {
+                return Ok(());
+            }
+            match self.take_block(self.taken) {
                 Ok(0) => break Ok(()),
-                Ok(bytes) => done += bytes,
+                Ok(bytes) => self.taken += bytes,
                 Err(error) => break Err(error),
             }
         };
-        self.pending.drain(..done);
-        self.offset += done as u64;
+        self.pending.drain(..self.taken);
+        self.offset += std::mem::take(&mut self.taken) as u64;
         match result {
             Ok(()) => Ok(()),
             // The blocks in front of the damage are whole.
@@ -291,6 +314,7 @@ impl AvroDecoder {
                 Ok(_) => {}
                 Err(error) => {
                     self.failure = Some(error);
+                    self.has_more = false;
                     self.later.clear();
                 }
             }
@@ -316,7 +340,7 @@ impl RecordDecoder for AvroDecoder {
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.decode_blocks()?;
+        self.take_rest()?;
         match &self.open {
             None => Err(Error::new(ErrorKind::Member, "the content ends inside the header of the Avro container")),
             Some(_) if self.pending.is_empty() => Ok(()),
@@ -325,11 +349,19 @@ impl RecordDecoder for AvroDecoder {
     }
 
     fn abandon(&mut self) -> Result<()> {
-        self.decode_blocks()
+        self.take_rest()
     }
 
     fn next_records(&mut self) -> Option<Records> {
-        self.ready.pop_front().or_else(|| self.convert_later()).or_else(|| self.count())
+        loop {
+            let records = self.ready.pop_front().or_else(|| self.convert_later()).or_else(|| self.count());
+            if records.is_some() || !self.has_more {
+                return records;
+            }
+            if let Err(error) = self.take_complete() {
+                self.failure.get_or_insert(error);
+            }
+        }
     }
 
     fn failure(&mut self) -> Option<Error> {

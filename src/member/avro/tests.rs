@@ -139,9 +139,11 @@ impl Case {
         for piece in content.chunks(piece_size) {
             result = result.and_then(|()| decoder.decode(Bytes::copy_from_slice(piece)));
             drain(&mut decoder);
+            result = result.and_then(|()| decoder.failure().map_or(Ok(()), Err));
         }
         result = result.and_then(|()| if self.abandon { decoder.abandon() } else { decoder.finish() });
         drain(&mut decoder);
+        result = result.and_then(|()| decoder.failure().map_or(Ok(()), Err));
         match (result, stats.bad_rows.value()) {
             (Err(error), _) => rows.push(error.to_string()),
             (Ok(()), 0) => {}
@@ -166,6 +168,26 @@ impl Case {
                 assert_eq!(rows, expected, "in pieces of {piece_size} and batches of {batch_size}");
             }
         }
+    }
+}
+
+/// What a piece unfolds to is decoded bit by bit, however many blocks it has, and all of it in the end.
+#[test]
+fn no_more_is_decoded_than_is_given_out() {
+    let blocks = vec![(100, &[2; 100][..]); 200];
+    for ending in [&[][..], &[2, 2]] {
+        let content = [&handmade("\"long\"", &blocks)[..], ending].concat();
+        let mut decoder = Case::inferred(&content).decoder(5, BadRows::default());
+        decoder.decode(Bytes::from(content)).unwrap();
+        let mut rows = 0;
+        while let Some(records) = decoder.next_records() {
+            assert!(decoder.ready.len() <= READY_BATCHES_MAX && decoder.later.len() <= 1, "{} rows", rows);
+            assert_eq!(records.row_numbers.value(0), rows + 1);
+            rows += i64::try_from(records.batch.num_rows()).unwrap();
+        }
+        assert_eq!((rows, decoder.read_so_far().records), (20_000, 20_000));
+        assert!(decoder.failure().is_none());
+        assert_eq!(decoder.finish().is_ok(), ending.is_empty());
     }
 }
 
