@@ -1,6 +1,7 @@
 //! What a scan did, while it runs and afterwards: counters per partition, slow archives, and what was skipped or odd.
 
 mod bad_rows;
+mod notes;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::bad_rows::BadRows;
+pub(crate) use self::notes::Notes;
 
 use crate::error::Error;
 use crate::stats::{Count, Stats};
@@ -133,6 +135,32 @@ struct Incidents {
     failure: Option<Incident>,
 }
 
+impl Incidents {
+    fn note(&mut self, incident: Incident) {
+        if !incident.warning {
+            *self.skipped.entry(incident.kind).or_default() += 1;
+        }
+        self.keep(incident);
+    }
+
+    fn keep(&mut self, incident: Incident) {
+        if self.kept.len() < INCIDENTS_MAX {
+            self.kept.push(incident);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Notes all that `other` knows of.
+    fn add(&mut self, other: Self) {
+        for (kind, count) in other.skipped {
+            *self.skipped.entry(kind).or_default() += count;
+        }
+        other.kept.into_iter().for_each(|incident| self.keep(incident));
+        self.left_out += other.left_out;
+    }
+}
+
 impl ScanReport {
     /// A report of `partitions` partitions that have done nothing yet.
     pub(crate) fn new(listing: ListingReport, partitions: usize) -> Self {
@@ -178,15 +206,7 @@ impl ScanReport {
 
     /// Notes what was skipped or is odd.
     pub(crate) fn note(&self, incident: Incident) {
-        let mut incidents = self.lock();
-        if !incident.warning {
-            *incidents.skipped.entry(incident.kind).or_default() += 1;
-        }
-        if incidents.kept.len() < INCIDENTS_MAX {
-            incidents.kept.push(incident);
-        } else {
-            incidents.left_out += 1;
-        }
+        self.lock().note(incident);
     }
 
     /// Notes the error that ends the scan. Other partitions may fail too, while they are being stopped.

@@ -22,7 +22,7 @@ use crate::member::{MemberFormat, MissingColumn};
 use crate::memory::Allowance;
 use crate::metrics::redact_url;
 use crate::policy::{OnBadRow, OnError, OnInvalidUtf8, OnUnreachable};
-use crate::report::{Incident, ScanReport};
+use crate::report::{Incident, Notes, ScanReport};
 use crate::stats::Stats;
 use crate::store::{FetchSettings, FetchTarget, ObjectReader};
 use crate::tar::{Member, MemberType};
@@ -98,6 +98,7 @@ pub(crate) struct ArchiveScan {
     /// From before the archive is opened.
     turn: Option<Turn>,
     place: Option<MemberPlace>,
+    notes: Notes,
     state: State,
 }
 
@@ -144,8 +145,8 @@ impl ArchiveScan {
         let member_filter = layout.member_filter(&options, &full_url)?;
         let output = layout.output(selection)?;
         let (busy, shift, turn, place) = (Duration::ZERO, None, None, None);
-        let state = State::Unopened(Box::new(target));
-        Ok(Self { url, options, output, rows, member_filter, partition, stats, busy, shift, turn, place, state })
+        let (notes, state) = (Notes::new(&partition.report, partition.index), State::Unopened(Box::new(target)));
+        Ok(Self { url, options, output, rows, member_filter, partition, stats, busy, shift, turn, place, notes, state })
     }
 
     /// The next batch that is not empty, or `None` at the end of the archive. It goes through
@@ -177,6 +178,15 @@ impl ArchiveScan {
         next
     }
 
+    /// As [`prepare`](Self::prepare), where nobody may ask for it: until then nothing is told of what was left out or odd.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub(crate) async fn prepare_ahead(&mut self) -> Result<Option<RecordBatch>> {
+        self.notes.hold();
+        self.prepare().await
+    }
+
     /// As [`prepare`](Self::prepare), for somebody who asks for it.
     #[cfg(test)]
     async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
@@ -188,7 +198,8 @@ impl ArchiveScan {
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare).
-    pub(crate) fn hand_on(&self, next: Result<Option<RecordBatch>>) -> Result<Option<RecordBatch>> {
+    pub(crate) fn hand_on(&mut self, next: Result<Option<RecordBatch>>) -> Result<Option<RecordBatch>> {
+        self.notes.tell();
         if let Ok(Some(batch)) = &next {
             self.stats.rows.add(batch.num_rows() as u64);
         }
@@ -382,7 +393,7 @@ impl ArchiveScan {
         if !passes {
             return Err(error);
         }
-        self.partition.report.skipped_archive(self.partition.index, &self.url, &error);
+        self.notes.skipped_archive(&self.url, &error);
         // The whole records in front of the damage may be damaged too, or bad.
         self.rows.abandon().or_else(|error| self.skip_member(error))
     }
@@ -404,9 +415,7 @@ impl ArchiveScan {
         if !self.passes(&error) {
             return Err(with_remedy(error, &self.options));
         }
-        self.stats.errors.add(1);
-        self.stats.members_skipped.add(1);
-        self.partition.report.note(Incident::skipped(&self.url, &error));
+        self.notes.skipped_member(&self.url, &error);
         match self.rows.abandon() {
             // More damage in what is left out already.
             Err(error) if self.passes(&error) => Ok(()),
@@ -429,9 +438,9 @@ impl ArchiveScan {
         }
     }
 
-    fn note_ending(&self, end: &ArchiveEnd) {
-        let warn = |kind, offset, message: &str| {
-            self.partition.report.note(Incident::warning(&self.url, kind, offset, message));
+    fn note_ending(&mut self, end: &ArchiveEnd) {
+        let mut warn = |kind, offset, message: &str| {
+            self.notes.note(Incident::warning(&self.url, kind, offset, message));
         };
         if !end.trailer.end_marker {
             warn("no_end_marker", end.length_bytes, "the archive has no end marker: its last members may be missing");

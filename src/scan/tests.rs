@@ -137,8 +137,8 @@ impl Reading {
         alone
     }
 
-    /// Reads an archive of these bytes with the help of `crew`.
-    async fn read_by(&self, crew: Crew, archive: &Bytes) -> Outcome {
+    /// A scan of an archive of these bytes, with the help of `crew`, and its report.
+    async fn scan(&self, crew: Crew, archive: &Bytes, batch_size: usize) -> (ArchiveScan, Arc<ScanReport>) {
         let store = InMemory::new();
         let location = Key::from("archive");
         store.put(&location, archive.clone().into()).await.unwrap();
@@ -147,12 +147,17 @@ impl Reading {
         let target = FetchTarget { store, location, url: URL.to_owned(), size, e_tag: None, version: None };
         let columns = self.schema.fields().len() - usize::from(!self.content);
         let projection = (0..columns).collect();
-        let selection = Selection { projection, header_filter: None, row_filter: None, batch_size: 8192 };
+        let selection = Selection { projection, header_filter: None, row_filter: None, batch_size };
         let report = Arc::new(ScanReport::new(ListingReport::default(), 1));
         let options = Arc::new(self.options());
         let allowance = Allowance::unlimited();
         let partition = Partition { index: 0, report: Arc::clone(&report), allowance, crew };
-        let mut scan = ArchiveScan::new(target, options, &selection, partition).unwrap();
+        (ArchiveScan::new(target, options, &selection, partition).unwrap(), report)
+    }
+
+    /// Reads an archive of these bytes with the help of `crew`.
+    async fn read_by(&self, crew: Crew, archive: &Bytes) -> Outcome {
+        let (mut scan, report) = self.scan(crew, archive, 8192).await;
         let mut rows = Vec::new();
         let error = loop {
             match scan.next_batch().await {
@@ -200,6 +205,28 @@ impl Outcome {
             }
         }
         self
+    }
+}
+
+/// What is odd or left out is told with the rows behind it, when somebody asks for them.
+#[tokio::test]
+async fn what_is_found_ahead_is_told_when_it_is_asked_for() {
+    for (name, warnings, errors) in [("damaged/cut-in-body.tar", 0, 1), ("hand/no-end.tar", 1, 0)] {
+        let (mut scan, report) = Reading::members().scan(Crew::alone(), &archive(name), 1).await;
+        let told = || (report.incidents().0.len(), report.totals().errors.value(), report.totals().rows.value());
+        let mut rows = 0;
+        loop {
+            let before = told();
+            let next = scan.prepare_ahead().await;
+            assert_eq!(told(), before, "{name}");
+            match scan.hand_on(next).unwrap() {
+                Some(batch) => rows += batch.num_rows() as u64,
+                None => break,
+            }
+        }
+        assert_eq!(told(), (warnings + usize::from(errors > 0), errors, rows), "{name}");
+        assert_eq!(report.totals().archives_skipped.value(), errors, "{name}");
+        assert_eq!(report.skipped_by_kind().values().sum::<u64>(), errors, "{name}");
     }
 }
 

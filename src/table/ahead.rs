@@ -1,7 +1,8 @@
 //! [`Ahead`]: the batches of an archive, one of them ahead of its consumer where a core is free.
 //!
 //! What a consumer does with a batch (aggregating, say) it does between two batches. Where fewer archives are read than
-//! there are cores, the next batch is made meanwhile by a task. Nobody may ever ask for it: it counts when it is asked for.
+//! there are cores, the next batch is made meanwhile by a task. Nobody may ever ask for it: it counts, as does
+//! what was left out on the way to it, when it is asked for.
 
 use std::future::poll_fn;
 
@@ -40,7 +41,7 @@ impl Ahead {
 
     /// As [`ArchiveScan::next_batch`].
     pub(super) async fn next_batch(&mut self) -> DataFusionResult<Option<RecordBatch>> {
-        let Prepared { scan, next } = match std::mem::replace(&mut self.scan, Scan::Lost) {
+        let Prepared { mut scan, next } = match std::mem::replace(&mut self.scan, Scan::Lost) {
             Scan::Here(mut scan) => {
                 let next = scan.prepare().await;
                 Prepared { scan, next }
@@ -63,7 +64,7 @@ impl Ahead {
 }
 
 async fn prepare(mut scan: Box<ArchiveScan>) -> Prepared {
-    let next = scan.prepare().await;
+    let next = scan.prepare_ahead().await;
     Prepared { scan, next }
 }
 

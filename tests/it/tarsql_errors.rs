@@ -1,5 +1,8 @@
 //! `SELECT * FROM tarsql_errors()`: which statement it is about, and what it says of it.
 
+use std::time::Duration;
+
+use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use tarsql::{TarOptions, TarTable};
 
@@ -141,6 +144,27 @@ async fn of_statements_at_once_it_is_the_one_that_began_last() {
         frame.clone().collect().await.expect("rows");
     }
     assert_eq!(session.rows(LIST).await, [CUT]);
+}
+
+/// The scan is ahead of who reads its rows; what it met there counts when it is asked for.
+#[tokio::test]
+async fn what_nobody_asked_for_is_not_in_it() {
+    let session = session().await;
+    session.ok("SET datafusion.execution.batch_size = 1").await;
+    let frame = session.ctx.sql(&format!("SELECT path FROM {}", skip("open"))).await.expect("SQL");
+    let plan = frame.create_physical_plan().await.expect("a plan");
+    let [report] = tarsql::reports(&plan).try_into().expect("one scan");
+    let mut stream = execute_stream(plan, session.ctx.task_ctx()).expect("a stream");
+    for _ in 0..2 {
+        stream.next().await.expect("a batch").expect("rows");
+    }
+    // The end is found by a task, while nobody asks for anything.
+    while report.slowest_archives().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(session.rows(LIST).await, Vec::<String>::new());
+    assert!(stream.next().await.is_none());
+    assert_eq!(session.rows(LIST).await, [OPEN]);
 }
 
 #[tokio::test]
