@@ -125,6 +125,11 @@ impl Locator {
         self.member.as_ref()
     }
 
+    /// Whether `::` is a part of the archive's name, as it is without white space on both sides.
+    pub(crate) fn may_mean_members(&self) -> bool {
+        self.member.is_none() && self.archive.contains("::")
+    }
+
     /// The directory that a local pattern starts from; empty means the current one.
     pub(crate) fn base(&self) -> &Path {
         &self.base

@@ -90,11 +90,17 @@ pub(crate) async fn list(
 ) -> Result<Listing> {
     let lister = Lister { locator, what: locator.to_string(), connection, policy, stats, requests: Count::default() };
     let listing = match locator.store().scheme() {
-        Scheme::File => local::list(&lister).await?,
-        Scheme::Http | Scheme::Https => http::list(&lister).await?,
-        Scheme::S3 | Scheme::Gs | Scheme::Az => lister.bucket().await?,
+        Scheme::File => local::list(&lister).await,
+        Scheme::Http | Scheme::Https => http::list(&lister).await,
+        Scheme::S3 | Scheme::Gs | Scheme::Az => lister.bucket().await,
     };
-    lister.finish(listing)
+    let listing = listing.and_then(|listing| lister.finish(listing));
+    listing.map_err(|error| match error.kind() {
+        ErrorKind::Locator | ErrorKind::Unreachable if locator.may_mean_members() => {
+            error.with_remedy("members are named behind ' :: ', with white space on both sides")
+        }
+        _ => error,
+    })
 }
 
 /// What every request of a listing needs.

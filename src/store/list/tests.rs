@@ -168,6 +168,18 @@ async fn buckets_are_listed_the_same_with_and_without_pages() {
 }
 
 #[tokio::test]
+async fn members_that_are_named_too_close_to_the_archive_are_told_how() {
+    let (connection, _) = paged(bucket(["a1.tar", "c::d.tar"]).await).await;
+    for locator in ["s3://b/a1.tar:: *.csv", "s3://b/a?.tar ::*.csv", "s3://b/a1.tar::x.csv", "s3://b/c::d.ta"] {
+        let kind = if locator.contains(['*', '?']) { ErrorKind::Locator } else { ErrorKind::Unreachable };
+        check_error(locator, &connection, kind, &["behind ' :: ', with white space on both sides"]).await;
+    }
+    assert_eq!(urls("s3://b/c::d.tar", &connection).await, ["s3://b/c::d.tar"]);
+    let error = listing("s3://b/a2.tar :: *.csv", &connection).await.err().unwrap();
+    assert!(!error.to_string().contains("white space"), "{error}");
+}
+
+#[tokio::test]
 async fn every_page_is_read_from_the_raw_prefix_and_faults_are_retried() {
     let keys = (0..5_432).map(|number| format!("d/s-{number:05}.tar")).chain(["d/t".into(), "c".into()]);
     let (connection, asked) = paged(bucket(keys).await).await;
