@@ -4,7 +4,7 @@
 //! file beside it, which then takes its name. Writers take turns by a lock on the directory, because the file itself is
 //! another one after each of them. Lines are appended in place, by one write under a lock on the file.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -40,11 +40,38 @@ pub fn append(path: &Path, records: &[Record]) -> Result<()> {
     if records.is_empty() {
         return Ok(());
     }
-    let in_lines = path
-        .extension()
-        .is_some_and(|extension| ["jsonl", "ndjson"].iter().any(|lines| extension.eq_ignore_ascii_case(lines)));
-    let append = if in_lines { append_lines } else { append_to_array };
+    let append = if is_in_lines(path) { append_lines } else { append_to_array };
     follow_symlinks(path).and_then(|target| append(&target, records)).map_err(|fault| fault.into_error(path))
+}
+
+/// Looks whether [`append`] could add to the file, so that it is known before hours of work: it need not be there yet.
+/// Nothing is written.
+///
+/// # Errors
+/// Those of [`append`], as far as they can be foreseen.
+pub fn check(path: &Path) -> Result<()> {
+    let look = |target: PathBuf| {
+        let mut file = match File::open(target) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if is_in_lines(path) {
+            // A line may be half written.
+            lock(&file)?;
+        }
+        match file.metadata()?.len() {
+            0 => Ok(()),
+            length if is_in_lines(path) => ends_in_object(&mut file, length).map(drop),
+            _ => check_array(&mut file).map(drop),
+        }
+    };
+    follow_symlinks(path).and_then(look).map_err(|fault| fault.into_error(path))
+}
+
+fn is_in_lines(path: &Path) -> bool {
+    let is = |extension: &OsStr| ["jsonl", "ndjson"].iter().any(|lines| extension.eq_ignore_ascii_case(lines));
+    path.extension().is_some_and(is)
 }
 
 /// What can go wrong, before it is known of which path the user spoke.
@@ -381,6 +408,7 @@ mod tests {
             let path = directory.path().join("m.json");
             fs::write(&path, before).unwrap();
             for round in 1..=2 {
+                check(&path).unwrap();
                 append(&path, &records("SELECT 'ü'")).unwrap();
                 let array = read_array(&path);
                 assert_eq!(array.len(), count + round * run, "{:?}", &before[..before.len().min(30)]);
@@ -402,6 +430,7 @@ mod tests {
             let path = directory.path().join(name);
             fs::write(&path, content).unwrap();
             let error = append(&path, &records("SELECT 1")).unwrap_err().to_string();
+            assert_eq!(check(&path).unwrap_err().to_string(), error);
             assert!(error.contains(expected) && error.contains(name) && error.contains("name another"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
             assert_eq!(names_in(directory.path()), [name]);
@@ -416,6 +445,7 @@ mod tests {
             let path = directory.path().join("m.NDJSON");
             fs::write(&path, before).unwrap();
             append(&path, &records("SELECT 1")).unwrap();
+            check(&path).unwrap();
             append(&path, &records("SELECT 1")).unwrap();
             let text = fs::read_to_string(&path).unwrap();
             let objects: Vec<serde_json::Value> =
@@ -460,6 +490,7 @@ mod tests {
     fn nothing_to_append_makes_no_file() {
         let directory = tempfile::tempdir().unwrap();
         append(&directory.path().join("m.json"), &[]).unwrap();
+        check(&directory.path().join("m.json")).unwrap();
         assert!(names_in(directory.path()).is_empty());
         let error = append(&directory.path().join("no/m.json"), &records("")).unwrap_err();
         assert!(error.to_string().starts_with("can't write metrics file '"), "{error}");

@@ -1,6 +1,7 @@
 //! The metrics file: what each statement cost, as flat JSON records that a notebook reads without further ado.
 //!
-//! Fill a [`RunReport`] when a statement ends, well or not, and [`append`] its records to the file. [`UsageMeter`]
+//! Fill a [`RunReport`] when a statement ends, well or not, and [`append`] its records to the file, which is worth a
+//! [`check`] before. [`UsageMeter`]
 //! measures what the process used meanwhile. Nothing here knows how statements run: it takes numbers and writes JSON.
 //!
 //! ```
@@ -27,7 +28,7 @@ mod redact;
 mod run;
 mod usage;
 
-pub use file::append;
+pub use file::{append, check};
 pub use record::Record;
 pub use redact::redact;
 pub(crate) use redact::redact_url;

@@ -44,13 +44,18 @@ fn a_file_that_is_something_else_stays_as_it_is() {
     ] {
         let file = dir.path().join(name);
         fs::write(&file, content).expect("a file");
-        let output = Tarsql::sql("SELECT 1 AS one").args(["--metrics".as_ref(), file.as_os_str()]).run();
-        assert_eq!((output.status, output.stdout.as_str()), (Some(1), "one\n1\n"), "{name}: {}", output.stderr);
-        assert_eq!(output.stderr.trim_end().lines().count(), 1, "{name}: {}", output.stderr);
-        assert!(output.stderr.contains(name), "{name}: {}", output.stderr);
-        assert_eq!(fs::read_to_string(&file).expect("it is there"), content, "{name}");
+        // What can be known before anything runs is.
+        let set = format!("SELECT 1 AS one; SET tarsql.metrics_file = '{}'; SELECT 2 AS two", file.display());
+        for (output, status, stdout) in [
+            (Tarsql::sql("SELECT 1 AS one").args(["--metrics".as_ref(), file.as_os_str()]).run(), 2, ""),
+            (Tarsql::sql(&set).run(), 1, "one\n1\n"),
+        ] {
+            assert_eq!((output.status, output.stdout.as_str()), (Some(status), stdout), "{name}: {}", output.stderr);
+            assert_eq!(output.stderr.trim_end().lines().count(), 1, "{name}: {}", output.stderr);
+            assert!(output.stderr.contains(name), "{name}: {}", output.stderr);
+            assert_eq!(fs::read_to_string(&file).expect("it is there"), content, "{name}");
+        }
     }
-    // What can be known before anything runs is.
     let output = Tarsql::sql("SELECT 1").args(["--metrics", "/nowhere/at/all/m.json"]).run();
     assert_eq!((output.status, output.stdout.as_str()), (Some(2), ""), "{}", output.stderr);
     assert!(output.stderr.contains("/nowhere/at/all"), "{}", output.stderr);

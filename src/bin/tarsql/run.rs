@@ -30,7 +30,7 @@ pub(crate) struct Run<'a> {
     /// Rows returned, or written by COPY and INSERT.
     pub(crate) rows: u64,
     /// Whether it is one of those that are measured; what can't be parsed may have been.
-    is_measured: bool,
+    pub(crate) is_measured: bool,
     writes: bool,
     report: RunReport,
     usage: UsageMeter,
@@ -70,9 +70,13 @@ impl<'a> Run<'a> {
         };
     }
 
-    /// Appends the run to the metrics file, if there is one. A failed run is a run too.
+    /// Appends the run to the metrics file, if there is one. A failed run is a run too; what is none may have named the
+    /// file, which is looked at before there is one.
     pub(crate) fn record(&mut self, result: Result<(), &Failure>) -> Result<(), Failure> {
-        let Some(file) = self.metrics_file().filter(|_| self.is_measured) else { return Ok(()) };
+        let Some(file) = self.metrics_file() else { return Ok(()) };
+        if !self.is_measured {
+            return self.session.check_metrics(file);
+        }
         self.measure(result);
         append(&file, &self.report)
     }

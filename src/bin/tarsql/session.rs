@@ -1,7 +1,7 @@
 //! The session: DataFusion's context, set up as the command line asks, with tarsql registered in it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::catalog::DynamicFileCatalog;
 use datafusion::config::{ConfigNonZeroUsize, Dialect, FormatOptions};
@@ -10,7 +10,7 @@ use datafusion::error::Result;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use tarsql::{IoRuntime, StoreRegistry, TarsqlConfig};
+use tarsql::{IoRuntime, StoreRegistry, TarsqlConfig, metrics};
 use tokio::runtime::Handle;
 
 use crate::args::Args;
@@ -24,8 +24,11 @@ const TOP_MEMORY_CONSUMERS: usize = 3;
 pub(crate) struct Session {
     pub(crate) ctx: SessionContext,
     pub(crate) variables: Variables,
-    /// Where measurements go, and what they are labelled with.
+    /// Where measurements go.
     pub(crate) metrics: Option<PathBuf>,
+    /// The last file that was found to be one for them.
+    checked: Mutex<Option<PathBuf>>,
+    /// What they are labelled with.
     pub(crate) label: Option<String>,
 }
 
@@ -37,14 +40,29 @@ impl Session {
             // Better now than after hours of work that can't be recorded.
             return Err(Failure::Usage(format!("--metrics: there is no folder '{}'", folder.display())));
         }
+        if let Some(file) = &args.metrics {
+            metrics::check(file).map_err(|error| Failure::Usage(error.to_string()))?;
+        }
         let registry = Arc::new(StoreRegistry::default());
         let ctx = context(args, io, &registry).map_err(|error| Failure::Usage(describe(&error)))?;
         Ok(Self {
             ctx,
             variables: args.variables.iter().cloned().collect(),
             metrics: args.metrics.clone(),
+            checked: Mutex::new(args.metrics.clone()),
             label: args.label.clone(),
         })
+    }
+
+    /// Looks whether measurements can be added to `file`, where it is not the one that was looked at last.
+    pub(crate) fn check_metrics(&self, file: PathBuf) -> Result<(), Failure> {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.as_ref() == Some(&file) {
+            return Ok(());
+        }
+        metrics::check(&file).map_err(|error| Failure::Statement { place: None, message: error.to_string() })?;
+        *checked = Some(file);
+        Ok(())
     }
 
     /// How tables show values: `SET datafusion.format.…`.
