@@ -291,6 +291,43 @@ fn a_closed_pipe_ends_it_quietly() {
     }
 }
 
+/// Whoever looks at the first lines only must not be what makes a COPY behind them not happen.
+#[test]
+fn behind_a_closed_pipe_the_rest_runs() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (target, metrics) = (dir.path().join("out.csv"), dir.path().join("metrics.jsonl"));
+    let many = "SELECT path FROM read_tar('testdata/python/many.tar', repeat = 20000)";
+    let copy = format!("COPY (SELECT path FROM 'testdata/python/many.tar') TO '{}'", target.display());
+    for (last, status, message) in [("SET tarsql.on_error = 'skip'", 0, None), ("SELECT nothing", 1, Some("nothing"))] {
+        let statements = format!("{many};\n\\h\n{many};\n{copy};\n{last};\n");
+        for is_piped in [true, false] {
+            let tarsql = if is_piped { Tarsql::new() } else { Tarsql::sql(&statements.replace("\\h\n", "")) };
+            let mut child = tarsql.args(["--metrics".as_ref(), metrics.as_os_str()]).spawn();
+            let mut stdin = child.stdin.take().expect("a pipe");
+            stdin.write_all(if is_piped { statements.as_bytes() } else { b"" }).expect("it reads");
+            drop(stdin);
+            let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+            stdout.read_line(&mut String::new()).expect("text");
+            drop(stdout);
+            let (ended, stderr) = finish(child, Instant::now());
+            assert_eq!(ended, Some(status), "{stderr}");
+            let lines: Vec<&str> = stderr.lines().collect();
+            assert!(
+                lines[0].starts_with("COPY 120 rows.") && lines.len() == 1 + usize::from(message.is_some()),
+                "{stderr}"
+            );
+            assert!(message.is_none_or(|message| stderr.contains(message)), "{stderr}");
+            assert_eq!(fs::read_to_string(&target).expect("a file").lines().count(), 121);
+            fs::remove_file(&target).expect("it is there");
+            // Of those that return rows only the first one ran.
+            let records = fs::read_to_string(&metrics).expect("lines");
+            let runs = records.lines().filter(|line| line.contains("\"Duration\"")).count();
+            assert_eq!(runs, 2 + usize::from(message.is_some()), "{records}");
+            fs::remove_file(&metrics).expect("it is there");
+        }
+    }
+}
+
 #[test]
 fn ctrl_c_ends_it_with_130() {
     let dir = tempfile::tempdir().expect("a temporary folder");

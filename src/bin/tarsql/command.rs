@@ -127,7 +127,7 @@ impl Command {
             }
         };
         let written = console.out.write_all(text.as_bytes()).and_then(|()| console.out.flush());
-        written.map(|()| Next::Prompt).map_err(|error| Failure::output(&error))
+        written.map(|()| Next::Prompt).map_err(|error| console.out.failure().unwrap_or_else(|| Failure::output(&error)))
     }
 }
 

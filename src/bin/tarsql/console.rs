@@ -127,6 +127,8 @@ fn line_to_stderr(text: &str) {
 pub(crate) struct Output {
     writer: BufWriter<Stdout>,
     pub(crate) is_terminal: bool,
+    /// Whoever read it is gone for good.
+    pub(crate) is_closed: bool,
     failure: Option<io::Error>,
 }
 
@@ -134,7 +136,8 @@ impl Output {
     fn stdout() -> Self {
         let stdout = io::stdout();
         let is_terminal = stdout.is_terminal();
-        Self { writer: BufWriter::with_capacity(STDOUT_BUFFER_BYTES, stdout), is_terminal, failure: None }
+        let writer = BufWriter::with_capacity(STDOUT_BUFFER_BYTES, stdout);
+        Self { writer, is_terminal, is_closed: false, failure: None }
     }
 
     /// Why the last write failed, if it did.
@@ -142,9 +145,14 @@ impl Output {
         self.failure.take().map(|error| Failure::output(&error))
     }
 
+    fn open(&mut self) -> io::Result<&mut BufWriter<Stdout>> {
+        if self.is_closed { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(&mut self.writer) }
+    }
+
     fn remember<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
         result.map_err(|error| {
             let copy = io::Error::new(error.kind(), error.to_string());
+            self.is_closed |= error.kind() == io::ErrorKind::BrokenPipe;
             self.failure = Some(error);
             copy
         })
@@ -153,12 +161,12 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.writer.write(bytes);
+        let result = self.open().and_then(|writer| writer.write(bytes));
         self.remember(result)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let result = self.writer.flush();
+        let result = self.open().and_then(|writer| writer.flush());
         self.remember(result)
     }
 }

@@ -41,7 +41,8 @@ pub(crate) enum Ending {
     Skipped,
 }
 
-/// Runs all statements up to the first that fails.
+/// Runs all statements up to the first that fails. Where stdout is closed, those that return rows are left out: nobody
+/// would see them. Others have work to do.
 pub(crate) async fn run_scripts(
     session: &Session,
     console: &mut Console,
@@ -50,7 +51,10 @@ pub(crate) async fn run_scripts(
 ) -> Result<Ending, Failure> {
     let mut ending = Ending::Complete;
     for statement in scripts.iter().flat_map(|script| &script.statements) {
-        ending = ending.max(run_statement(session, console, statement, signals).await?);
+        match run_statement(session, console, statement, signals).await {
+            Err(Failure::ClosedPipe) => {}
+            ended => ending = ending.max(ended?),
+        }
     }
     Ok(ending)
 }
@@ -167,6 +171,11 @@ async fn execute(statement: &Statement, run: &mut Run<'_>, console: &mut Console
     if schema.fields().is_empty() {
         while stream.next().await.transpose()?.is_some() {}
         return Ok(Summary::Nothing);
+    }
+    // EXPLAIN ANALYZE may write something.
+    if console.out.is_closed && !explains {
+        run.is_measured = false;
+        console.out.flush()?;
     }
     if explains {
         // Plans name tables, and a table may be a signed URL.

@@ -56,8 +56,8 @@ pub(crate) fn run(session: &Session, console: &mut Console, runtime: &Runtime) -
             Err(failure) => Err(failure),
         };
         match result {
+            _ if console.out.is_closed => return Err(Failure::ClosedPipe),
             Ok(()) => {}
-            Err(Failure::ClosedPipe) => return Err(Failure::ClosedPipe),
             Err(failure) => failure.message().iter().for_each(|message| complain(message)),
         }
     }
@@ -74,7 +74,12 @@ pub(crate) fn run_piped(
     for segment in script::segments(&piped.text, &session.dialect()) {
         let next = match segment {
             Segment::Command(line) if script::is_goodbye(&line) => Next::Quit,
-            Segment::Command(line) => Command::parse(line.trim()).map_err(Failure::Usage)?.act(session, console)?,
+            Segment::Command(line) => {
+                match Command::parse(line.trim()).map_err(Failure::Usage)?.act(session, console) {
+                    Err(Failure::ClosedPipe) => Next::Prompt,
+                    next => next?,
+                }
+            }
             Segment::Statements(text) => Next::Run { name: piped.name.clone(), text },
         };
         match next {
