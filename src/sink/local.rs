@@ -22,6 +22,10 @@ const TEMPORARY_NAMES_MAX: u32 = 10_000;
 /// How often a folder may vanish before a file is created in it: as often as other jobs give up at that very moment.
 const VANISHED_FOLDERS_MAX: usize = 100;
 
+/// Bytes after which a file goes to disk while more of it is made: enough to keep a disk busy, and so few that the end has
+/// little to wait for.
+const SYNC_BYTES: u64 = 32 << 20;
+
 /// Folders that a writer made, to be removed again if it publishes nothing.
 #[derive(Debug, Default)]
 pub(super) struct MadeFolders(Mutex<BTreeSet<PathBuf>>);
@@ -119,12 +123,15 @@ impl MultipartUpload for LocalUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         let offset = self.offset;
         self.offset += data.content_length() as u64;
+        let is_much = self.offset / SYNC_BYTES > offset / SYNC_BYTES;
         let (temporary, url) = (self.temporary.clone(), Arc::clone(&self.url));
         Box::pin(async move {
             blocking(url, "can't be written", move || {
                 let mut file = OpenOptions::new().write(true).open(temporary.ok_or(ErrorKind::NotFound)?)?;
                 file.seek(SeekFrom::Start(offset))?;
-                data.iter().try_for_each(|piece| file.write_all(piece))
+                data.iter().try_for_each(|piece| file.write_all(piece))?;
+                drop(data);
+                if is_much { file.sync_data() } else { Ok(()) }
             })
             .await
         })
