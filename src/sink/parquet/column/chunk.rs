@@ -15,12 +15,16 @@ use super::bounds::Bounds;
 use super::cells::{Cells, Column, Kind};
 use super::hybrid::put_values;
 use super::levels::{Levels, put_levels};
-use super::pages::{ClosedChunk, PageFacts, Pages, Scratch};
+use super::pages::{ClosedChunk, PageFacts, Pages, Scratch, compressed};
 use super::plain::Plain;
 use super::values::{Trial, Values};
 
 /// Rows by which a chunk decides about its dictionary.
 const TRIAL_ROWS: usize = 1 << 15;
+
+/// What compression has to make of plain values, in hundredths, to be preferred to a dictionary that goes on growing: each look
+/// into a large one takes longer than compressing the value.
+const COMPRESSED_WELL: usize = 60;
 
 /// A page is never longer than that, whatever the limits say: a reader decodes it at once.
 const PAGE_ROWS_MAX: usize = 1 << 20;
@@ -167,10 +171,7 @@ impl Chunk {
 
     fn make_room(&mut self, scratch: &mut Scratch) -> Result<()> {
         match &self.coding {
-            Coding::Undecided(..) => {
-                let (rows, bytes_max) = (self.levels.rows, self.settings.dictionary_bytes_max);
-                self.decide(|values, trial| values.last(trial, rows, bytes_max), scratch)
-            }
+            Coding::Undecided(..) => self.decide(false, scratch),
             Coding::Dictionary(_) => self.end_dictionary(scratch),
             Coding::Plain => self.end_page(scratch),
         }
@@ -182,7 +183,7 @@ impl Chunk {
                 values.number_all(cells, &mut self.numbers);
                 trial.plain_bytes += cells.plain_bytes(self.settings.kind);
                 if trial.half.is_none() && self.levels.rows >= TRIAL_ROWS / 2 {
-                    trial.half = Some((self.levels.rows, values.plain.len()));
+                    trial.half = Some((self.levels.rows, values.plain.len(), values.dictionary.cells.len()));
                 }
             }
             Coding::Dictionary(values) => values.number_all(cells, &mut self.numbers),
@@ -213,8 +214,8 @@ impl Chunk {
         Ok(())
     }
 
-    /// Ends the trial, and writes what has come so far.
-    fn decide(&mut self, pays: impl FnOnce(&Values, &Trial) -> bool, scratch: &mut Scratch) -> Result<()> {
+    /// Ends the trial, and writes what has come so far. If that is all, nothing has to last.
+    fn decide(&mut self, is_all: bool, scratch: &mut Scratch) -> Result<()> {
         let (values, trial) = match std::mem::replace(&mut self.coding, Coding::Plain) {
             Coding::Undecided(values, trial) => (values, trial),
             decided => {
@@ -225,17 +226,33 @@ impl Chunk {
         let (numbers, levels) = (std::mem::take(&mut self.numbers), std::mem::take(&mut self.levels));
         let (rows, validity) = (levels.rows, levels.into_validity());
         let is_smaller = values.plain.len() + numbers.len() * usize::from(values.bit_width()) / 8 < trial.plain_bytes;
-        if is_smaller && !values.dictionary.is_crowded && pays(&values, &trial) {
+        let lasts = is_all || values.last(&trial, rows, self.settings.dictionary_bytes_max);
+        let is_dictionary = is_smaller && lasts && !values.dictionary.is_crowded;
+        if is_dictionary && (is_all || !values.grow(&trial, rows)) {
             self.coding = Coding::Dictionary(values);
             return self.write_numbers(&numbers, validity.as_ref(), rows, scratch);
         }
         let mut cells = std::mem::take(&mut scratch.cells);
         cells.clear();
         cells.extend(numbers.iter().map(|&number| values.cell(number)));
-        let texts = Cells { cells: &cells, buffers: &[values.plain.bytes()] };
-        let written = self.write_cells(texts, validity.as_ref(), rows, scratch);
+        let plain = Cells { cells: &cells, buffers: &[values.plain.bytes()] };
+        let written = if is_dictionary && !self.is_compressed_well(plain, scratch)? {
+            self.coding = Coding::Dictionary(values);
+            self.write_numbers(&numbers, validity.as_ref(), rows, scratch)
+        } else {
+            self.write_cells(plain, validity.as_ref(), rows, scratch)
+        };
         scratch.cells = cells;
         written
+    }
+
+    /// Whether compression makes of plain values about what a large dictionary would.
+    fn is_compressed_well(&self, cells: Cells<'_>, scratch: &mut Scratch) -> Result<bool> {
+        let mut plain = Plain::new(self.settings.kind, 0);
+        plain.put(cells);
+        let texts = (self.settings.kind == Kind::Texts).then_some(0);
+        let bytes = compressed(plain.bytes(), self.settings.compression, texts, scratch)?;
+        Ok(bytes * 100 <= plain.len() * COMPRESSED_WELL)
     }
 
     /// Writes values that have their numbers, page by page.
@@ -313,8 +330,7 @@ impl Chunk {
     }
 
     pub(in super::super) fn close(mut self, scratch: &mut Scratch) -> Result<ClosedChunk> {
-        // These are all the values there are: nothing has to last.
-        self.decide(|_, _| true, scratch)?;
+        self.decide(true, scratch)?;
         self.end_page(scratch)?;
         self.end_dictionary(scratch)?;
         self.pages.close()

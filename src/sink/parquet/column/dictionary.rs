@@ -14,6 +14,9 @@ const STEPS_MAX: usize = 256;
 /// Slots that a dictionary begins with.
 const SLOTS_MIN: usize = 1 << 10;
 
+/// Values that are looked up at once: so many that their ways to memory overlap.
+pub(super) const GUESSES: usize = 32;
+
 pub(super) struct Dictionary {
     /// The number of a value plus one, or zero. Their count is a power of two, and at least half of them are free.
     slots: Vec<u32>,
@@ -32,6 +35,22 @@ impl Dictionary {
             seeds: [random.hash_one(0) | 1, random.hash_one(1) | 1],
             is_crowded: false,
         }
+    }
+
+    /// The numbers of at most `GUESSES` values, where the first slot looked at tells them. Nothing here depends on what was
+    /// found a moment before, so that a large dictionary is waited for once, and not for every value.
+    pub(super) fn guess(&self, cells: &[u128]) -> [Option<u32>; GUESSES] {
+        let mask = self.slots.len() - 1;
+        let mut taken = [0; GUESSES];
+        for (taken, &cell) in taken.iter_mut().zip(cells) {
+            *taken = self.slots[self.hash(cell) & mask];
+        }
+        let mut guesses = [None; GUESSES];
+        for ((guess, taken), &cell) in guesses.iter_mut().zip(taken).zip(cells) {
+            let number = taken.wrapping_sub(1);
+            *guess = self.cells.get(number as usize).filter(|&&known| known == cell).map(|_| number);
+        }
+        guesses
     }
 
     /// The number of the value with `cell`, and whether it is a new one. Values with one cell are the same if `is_same`

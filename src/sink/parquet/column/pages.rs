@@ -295,6 +295,17 @@ fn number(values: usize) -> Result<u32> {
     u32::try_from(values).map_err(|_| ParquetError::General(format!("{values} values in one page are too many")))
 }
 
+/// Bytes that `page` would have, compressed.
+pub(super) fn compressed(
+    page: &[u8],
+    compression: Compression,
+    texts: Option<usize>,
+    scratch: &mut Scratch,
+) -> Result<usize> {
+    compress(page, compression, texts, &mut Habit::default(), scratch)?;
+    Ok(scratch.compressed.len())
+}
+
 /// Compresses `page` to the scratch memory.
 fn compress(
     page: &[u8],

@@ -17,6 +17,9 @@ use super::hybrid::put_varint;
 /// A page in so many is compressed in every way, to see which one to go on with.
 const PAGES_PER_TRIAL: usize = 32;
 
+/// Of a page that is longer, which holds a few long values, only the beginning is tried out: trials need memory of their own.
+const TRIAL_BYTES_MAX: usize = 4 << 20;
+
 /// What a cheaper way may cost: it is taken if its result is at most this part of the next one's, in hundredths.
 const STORED_MAX: usize = 103;
 const BY_VALUES_MAX: usize = 120;
@@ -78,14 +81,24 @@ impl Snappy {
         habit: &mut Habit,
         out: &mut Vec<u8>,
     ) -> Result<()> {
-        out.clear();
         habit.pages += 1;
         let is_trial = habit.pages % PAGES_PER_TRIAL == 1;
-        match (habit.way.filter(|_| !is_trial), texts) {
-            (Some(Way::Stored), _) => put_stored(page, out),
-            (Some(Way::ByValues), Some(begin)) => self.by_values(page, begin, out),
-            (Some(_), _) => self.thorough(page, out)?,
-            (None, _) => habit.way = Some(self.try_out(page, texts, out)?),
+        match habit.way.filter(|_| !is_trial) {
+            Some(way) => self.compress_by(way, page, texts, out)?,
+            None if page.len() > TRIAL_BYTES_MAX => {
+                let way = self.try_out(&page[..TRIAL_BYTES_MAX], None, out)?;
+                self.compress_by(way, page, None, out)?;
+            }
+            None => habit.way = Some(self.try_out(page, texts, out)?),
+        }
+        Ok(())
+    }
+
+    fn compress_by(&mut self, way: Way, page: &[u8], texts: Option<usize>, out: &mut Vec<u8>) -> Result<()> {
+        match (way, texts) {
+            (Way::Stored, _) => put_stored(page, out),
+            (Way::ByValues, Some(begin)) => self.by_values(page, begin, out),
+            _ => return self.thorough(page, out),
         }
         Ok(())
     }
@@ -95,7 +108,6 @@ impl Snappy {
         let mut way = Way::Thorough;
         if let Some(begin) = texts {
             let mut other = std::mem::take(&mut self.other);
-            other.clear();
             self.by_values(page, begin, &mut other);
             if other.len() * 100 <= out.len() * BY_VALUES_MAX {
                 way = Way::ByValues;
@@ -105,13 +117,13 @@ impl Snappy {
         }
         if page.len() * 100 <= out.len() * STORED_MAX {
             way = Way::Stored;
-            out.clear();
             put_stored(page, out);
         }
         Ok(way)
     }
 
     fn thorough(&mut self, page: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        // What was there before is overwritten, and spares the filling.
         let most = snap::raw::max_compress_len(page.len());
         if out.len() < most {
             out.resize(most, 0);
@@ -123,6 +135,7 @@ impl Snappy {
 
     /// Looks for repetitions where values begin and end, from `begin` on.
     fn by_values(&mut self, page: &[u8], begin: usize, out: &mut Vec<u8>) {
+        out.clear();
         out.reserve(page.len() + page.len() / COPY_MAX + size_of::<u64>());
         put_varint(page.len(), out);
         let (mut at, mut literal) = (begin, 0);
@@ -223,6 +236,7 @@ fn same_bytes(one: &[u8], other: &[u8]) -> usize {
 }
 
 fn put_stored(page: &[u8], out: &mut Vec<u8>) {
+    out.clear();
     out.reserve(page.len() + page.len() / LITERAL_MAX * 3 + size_of::<u64>());
     put_varint(page.len(), out);
     put_literal(page, out);

@@ -397,8 +397,9 @@ fn a_trial_ends_and_a_dictionary_becomes_full() {
         };
         (0..rows).step_by(8_192).map(batch).collect::<Vec<_>>()
     };
-    let encodings = |values, rows, limit| {
-        let properties = defaults().set_dictionary_page_size_limit(limit).set_data_page_row_count_limit(5_000).build();
+    let encodings_with = |compression, values, rows, limit| {
+        let properties = defaults().set_dictionary_page_size_limit(limit).set_data_page_row_count_limit(5_000);
+        let properties = properties.set_compression(compression).build();
         let groups = [batches(values, rows)];
         check(&schema, &groups, &properties, &mut Random(3));
         let file = metadata(&written(&schema, &groups, &properties));
@@ -408,11 +409,16 @@ fn a_trial_ends_and_a_dictionary_becomes_full() {
         assert_eq!(encodings.contains(&Encoding::RLE_DICTIONARY), column.dictionary_page_offset().is_some());
         encodings
     };
+    let encodings = |values, rows, limit| encodings_with(Compression::SNAPPY, values, rows, limit);
     assert_eq!(encodings(|row| row % 1_000, 60_000, 1 << 20), [Encoding::RLE_DICTIONARY]);
     // New values begin where the trial has ended.
     let later = |row: usize| if row < 40_000 { row % 1_000 } else { row };
     assert_eq!(encodings(later, 60_000, 100_000), [Encoding::PLAIN, Encoding::RLE_DICTIONARY]);
     assert_eq!(encodings(|row| row, 60_000, 1 << 20), [Encoding::PLAIN]);
+    // Every third value is new, and there is room for all: what compresses well needs no dictionary.
+    let thirds = |row: usize| row / 3;
+    assert_eq!(encodings(thirds, 60_000, 64 << 20), [Encoding::PLAIN]);
+    assert_eq!(encodings_with(Compression::UNCOMPRESSED, thirds, 60_000, 64 << 20), [Encoding::RLE_DICTIONARY]);
 }
 
 #[test]

@@ -5,12 +5,15 @@ use parquet::file::properties::EnabledStatistics;
 use super::Settings;
 use super::bounds::Bounds;
 use super::cells::{Cells, Kind, is_long, length, low64};
-use super::dictionary::Dictionary;
+use super::dictionary::{Dictionary, GUESSES};
 use super::hybrid::bit_width;
 use super::plain::Plain;
 
 /// A dictionary has to last for as many rows, or what it saves at the beginning of a chunk is not worth its cost.
 const DICTIONARY_ROWS_MIN: usize = 1 << 18;
+
+/// Values that still come anew at the end of a trial, as one row in so many: with more of them the dictionary becomes large.
+const ROWS_FOR_NEW_MIN: usize = 8;
 
 /// A dictionary and its values.
 pub(super) struct Values {
@@ -37,15 +40,15 @@ impl Values {
     /// Numbers all of `cells`.
     pub(super) fn number_all(&mut self, cells: Cells<'_>, numbers: &mut Vec<u32>) {
         numbers.reserve(cells.cells.len());
-        let mut last = None;
-        for &cell in cells.cells {
-            // Values often come several times in a row.
-            let number = match last {
-                Some((same, number)) if same == cell && !self.is_long(cell) => number,
-                _ => self.number(cells, cell),
-            };
-            numbers.push(number);
-            last = Some((cell, number));
+        for some in cells.cells.chunks(GUESSES) {
+            let guesses = self.dictionary.guess(some);
+            for (&cell, guess) in some.iter().zip(guesses) {
+                let number = match guess {
+                    Some(number) if !self.is_long(cell) => number,
+                    _ => self.number(cells, cell),
+                };
+                numbers.push(number);
+            }
         }
     }
 
@@ -106,10 +109,16 @@ impl Values {
 
     /// Whether the dictionary won't be full too soon, if it goes on growing as it has done in the second half of its trial.
     pub(super) fn last(&self, trial: &Trial, rows: usize, bytes_max: usize) -> bool {
-        let (half_rows, half_bytes) = trial.half.unwrap_or_default();
+        let (half_rows, half_bytes, _) = trial.half.unwrap_or_default();
         let (new_rows, new_bytes) = (rows - half_rows, self.plain.len() - half_bytes);
         let rows_left = bytes_max.saturating_sub(self.plain.len()).saturating_mul(new_rows) / new_bytes.max(1);
         rows.saturating_add(rows_left) >= DICTIONARY_ROWS_MIN
+    }
+
+    /// Whether new values keep coming, so that the dictionary becomes large, and each look into it slow.
+    pub(super) fn grow(&self, trial: &Trial, rows: usize) -> bool {
+        let (half_rows, _, half_values) = trial.half.unwrap_or_default();
+        (self.dictionary.cells.len() - half_values) * ROWS_FOR_NEW_MIN > rows - half_rows
     }
 }
 
@@ -117,6 +126,6 @@ impl Values {
 #[derive(Debug, Default)]
 pub(super) struct Trial {
     pub(super) plain_bytes: usize,
-    /// Rows, and bytes of the dictionary, at half of the trial.
-    pub(super) half: Option<(usize, usize)>,
+    /// Rows, and bytes and values of the dictionary, at half of the trial.
+    pub(super) half: Option<(usize, usize, usize)>,
 }
