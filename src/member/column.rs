@@ -207,8 +207,8 @@ impl TextCast {
     fn cast(&self, texts: Texts, verdicts: &mut Verdicts<'_>) -> Result<ArrayRef> {
         if is_binary(self.field.data_type()) {
             let bytes = texts.into_array();
-            let bytes = self.with_nulls(&bytes, |row| bytes.value(row));
-            let values = bytes.and_then(|bytes| cast(&bytes, self.field.data_type()));
+            let nulls = self.nulls(bytes.len(), |row| bytes.value(row));
+            let values = cast(&bytes, self.field.data_type()).and_then(|values| without(values, nulls.as_ref()));
             let values = values.map_err(|error| self.failed(error))?;
             self.judge(&values, values.null_count(), verdicts, |_| None);
             return Ok(values);
@@ -225,13 +225,18 @@ impl TextCast {
             Ok(strings) => strings,
             Err(_) => self.mended(&bytes, verdicts),
         };
-        let strings = self.with_nulls(&strings, |row| strings.value(row).as_bytes());
+        let nulls = self.nulls(strings.len(), |row| strings.value(row).as_bytes());
+        // A cast of texts to texts is faster where none is NULL yet.
+        let is_late = is_string(self.field.data_type());
+        let (early, late) = if is_late { (None, nulls.as_ref()) } else { (nulls.as_ref(), None) };
         let options = CastOptions { safe: true, ..CastOptions::default() };
-        let values = strings.and_then(|strings| {
-            let values = cast_with_options(&strings, self.field.data_type(), &options)?;
-            Ok((strings.as_string().clone(), values))
-        });
-        values.map_err(|error| self.failed(error))
+        let strings: ArrayRef = Arc::new(strings);
+        let values = without(Arc::clone(&strings), early)
+            .and_then(|strings| cast_with_options(&strings, self.field.data_type(), &options))
+            .and_then(|values| without(values, late));
+        let strings = without(strings, nulls.as_ref());
+        let parsed = strings.and_then(|strings| Ok((strings.as_string().clone(), values?)));
+        parsed.map_err(|error| self.failed(error))
     }
 
     fn failed(&self, cause: ArrowError) -> Error {
@@ -268,13 +273,13 @@ impl TextCast {
         }
     }
 
-    /// `texts` with NULL where a text is none. `text` gives the text of a row.
-    fn with_nulls<'a>(&self, texts: &dyn Array, text: impl Fn(usize) -> &'a [u8]) -> Result<ArrayRef, ArrowError> {
+    /// The rows whose text is none, if there are any. `text` gives the text of a row.
+    fn nulls<'a>(&self, rows: usize, text: impl Fn(usize) -> &'a [u8]) -> Option<BooleanArray> {
         let is_null = match &self.null_regex {
-            None => BooleanBuffer::collect_bool(texts.len(), |row| text(row).is_empty()),
-            Some(_) => BooleanBuffer::collect_bool(texts.len(), |row| self.is_null(text(row))),
+            None => BooleanBuffer::collect_bool(rows, |row| text(row).is_empty()),
+            Some(_) => BooleanBuffer::collect_bool(rows, |row| self.is_null(text(row))),
         };
-        nullif(texts, &BooleanArray::new(is_null, None))
+        is_null.has_true().then(|| BooleanArray::new(is_null, None))
     }
 
     fn is_null(&self, text: &[u8]) -> bool {
@@ -300,6 +305,14 @@ impl TextCast {
             }
         }
         strings.finish()
+    }
+}
+
+/// `values`, NULL where `nulls` says so.
+fn without(values: ArrayRef, nulls: Option<&BooleanArray>) -> Result<ArrayRef, ArrowError> {
+    match nulls {
+        Some(nulls) => nullif(&values, nulls),
+        None => Ok(values),
     }
 }
 
