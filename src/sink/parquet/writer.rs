@@ -40,7 +40,7 @@ use crate::locator::redacted;
 
 /// Encoded bytes of a row group: enough for good compression and large reads, and little enough that every core can
 /// hold one.
-const GROUP_BYTES: usize = 32 << 20;
+const GROUP_BYTES: usize = 24 << 20;
 
 /// Below that a row group is not worth an encoder of its own.
 const GROUP_BYTES_MIN: usize = 8 << 20;
