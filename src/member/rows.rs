@@ -19,6 +19,7 @@ use crate::tar::Member;
 
 mod cells;
 mod decoding;
+mod merged;
 mod records;
 mod sheaves;
 #[cfg(test)]

@@ -197,7 +197,7 @@ fn source_of(options: &ScanOptions, column: usize, records: usize) -> Source {
 }
 
 fn decoders(options: &Arc<ScanOptions>, records: RecordOptions, report: BadRowReport) -> Decoders {
-    let (options, counted) = (Arc::clone(options), records.bad_rows.clone());
+    let (options, counted, batch_size) = (Arc::clone(options), records.bad_rows.clone(), records.batch_size);
     let make = move |bad_rows| {
         let records = RecordOptions { bad_rows, ..records.clone() };
         Ok(match options.format {
@@ -208,7 +208,7 @@ fn decoders(options: &Arc<ScanOptions>, records: RecordOptions, report: BadRowRe
         })
     };
     let bad_rows = move |path: &str, offset| counted.noted(&report.report, &report.archive, path.to_owned(), offset);
-    Decoders { make: Box::new(make), bad_rows: Box::new(bad_rows) }
+    Decoders { make: Box::new(make), bad_rows: Box::new(bad_rows), batch_size }
 }
 
 /// Evaluates the header filter on one member, before its content is read.

@@ -13,6 +13,10 @@ use crate::crew::{Crew, Task, Trade};
 use crate::error::Result;
 use crate::scan::ArchiveScan;
 
+/// What is made ahead has one of both, or a task of its own, and waking it and its consumer, cost more than they save.
+const LARGE_ROWS: usize = 256;
+const LARGE_BYTES: usize = 64 << 10;
+
 /// An archive and who reads it now.
 pub(super) struct Ahead {
     scan: Scan,
@@ -54,13 +58,19 @@ impl Ahead {
         };
         let batch = scan.hand_on(next)?;
         self.asked += 1;
-        let hand = if self.asked > 1 && batch.is_some() { self.crew.hand(Trade::Read) } else { None };
+        let is_worth_it = self.asked > 1 && batch.as_ref().is_some_and(is_large);
+        let hand = if is_worth_it { self.crew.hand(Trade::Read) } else { None };
         self.scan = match hand {
             Some(hand) => Scan::There(hand.spawn(prepare(scan))),
             None => Scan::Here(scan),
         };
         Ok(batch)
     }
+}
+
+/// Whether making a batch like that one takes longer than having it made: small members come one by one.
+fn is_large(batch: &RecordBatch) -> bool {
+    batch.num_rows() >= LARGE_ROWS || batch.get_array_memory_size() >= LARGE_BYTES
 }
 
 async fn prepare(mut scan: Box<ArchiveScan>) -> Prepared {

@@ -32,6 +32,8 @@ pub(crate) type BadRowsOf = Box<dyn Fn(&str, u64) -> BadRows + Send + Sync>;
 pub(crate) struct Decoders {
     pub(crate) make: MakeDecoder,
     pub(crate) bad_rows: BadRowsOf,
+    /// Rows of a batch that holds the records of several members.
+    pub(crate) batch_size: usize,
 }
 
 impl Decoders {
@@ -135,7 +137,7 @@ impl RecordRows {
         let batch_bytes_max = batch_bytes_max(&self.allowance);
         let bytes = self.header.bytes().saturating_mul(HEADER_REPEATS).min(2 * batch_bytes_max);
         let rows_max = (batch_bytes_max / self.header.bytes().max(1)).max(1);
-        Ok((Arc::new(Header { columns: self.header.finish()?, rows_max }), bytes))
+        Ok((Arc::new(Header { columns: self.header.finish()?, rows_max, is_of_each: false }), bytes))
     }
 
     /// Whether a member of so many bytes, which begin with `head`, may go to the sheaves.
@@ -230,7 +232,7 @@ impl MemberRows for RecordRows {
         let rows = records.batch.num_rows().min(header.rows_max);
         let (records, rest) = records.split_at(rows);
         self.rest = rest.map(|rest| (Arc::clone(&header), rest));
-        let header = repeat(&header.columns, rows)?;
+        let header = if header.is_of_each { header.columns.clone() } else { repeat(&header.columns, rows)? };
         let row_numbers: ArrayRef = Arc::new(records.row_numbers);
         let columns = self.columns.iter().map(|column| match column {
             RecordColumn::Decoded(index) => Arc::clone(records.batch.column(*index)),

@@ -15,6 +15,7 @@ use arrow::array::ArrayRef;
 use bytes::Bytes;
 
 use super::decoding::{Decoder, Decoding, Made};
+use super::merged::merged;
 use super::records::Decoders;
 use crate::compression::Compression;
 use crate::crew::{Crew, Hand, Task, Trade};
@@ -36,9 +37,11 @@ pub(super) struct Header {
     pub(super) columns: Vec<ArrayRef>,
     /// Rows of a batch, each of which repeats the header.
     pub(super) rows_max: usize,
+    /// The columns have a row for each record, and not one that is the same for all.
+    pub(super) is_of_each: bool,
 }
 
-/// Rows of one member.
+/// Rows of one member, or of several small ones.
 pub(super) type MemberRecords = (Arc<Header>, Records);
 
 /// A member with all its content.
@@ -249,7 +252,10 @@ impl Outcome {
         });
         let counted = Stats::default();
         counted.merge(&stats);
-        Self { records, stats: counted, failed: read.is_err() }
+        match read.map(|()| merged(records, decoders.batch_size)) {
+            Ok(Ok(records)) => Self { records, stats: counted, failed: false },
+            _ => Self { records: Vec::new(), stats: counted, failed: true },
+        }
     }
 }
 

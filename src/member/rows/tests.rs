@@ -70,7 +70,7 @@ fn lines_of_a_member_with_a_long_header_come_in_short_batches() {
         };
         Ok(Box::new(LinesDecoder::new(options)?) as Box<dyn RecordDecoder>)
     };
-    let decoders = Decoders { make: Box::new(make), bad_rows: Box::new(|_, _| BadRows::default()) };
+    let decoders = Decoders { make: Box::new(make), bad_rows: Box::new(|_, _| BadRows::default()), batch_size: 8192 };
     let columns = vec![RecordColumn::Header(0), RecordColumn::RowNumber, RecordColumn::Decoded(0)];
     let schema = Arc::new(schema.project(&[11, 13, 14]).unwrap());
     let header = [HeaderColumn::Pax];
