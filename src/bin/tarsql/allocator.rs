@@ -13,7 +13,7 @@ const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 
 /// What it is told. Every batch is freed within that time, and most of them leave their memory to the next one.
 #[cfg(unix)]
-const PURGE_MILLIS: &str = "10";
+const PURGE_MILLIS: &str = "50";
 
 /// What it is told under `--memory-limit`.
 #[cfg(unix)]

@@ -40,16 +40,16 @@ use crate::locator::redacted;
 
 /// Encoded bytes of a row group: enough for good compression and large reads, and little enough that every core can
 /// hold one.
-const GROUP_BYTES: usize = 24 << 20;
+const GROUP_BYTES: usize = 20 << 20;
 
 /// Below that a row group is not worth an encoder of its own.
 const GROUP_BYTES_MIN: usize = 8 << 20;
 
 /// Batches that wait for an encoder, in bytes.
-const QUEUE_BYTES: usize = 16 << 20;
+const QUEUE_BYTES: usize = 8 << 20;
 
 /// Parts of files that are sent at a time.
-const PARTS_SENDING: usize = 4;
+const PARTS_SENDING: usize = 3;
 
 /// The smallest part that every store takes.
 const PART_BYTES_MIN: usize = 5 << 20;
