@@ -45,8 +45,8 @@ const GROUP_BYTES: usize = 20 << 20;
 /// Below that a row group is not worth an encoder of its own.
 const GROUP_BYTES_MIN: usize = 8 << 20;
 
-/// Batches that wait for an encoder, in bytes.
-const QUEUE_BYTES: usize = 8 << 20;
+/// Batches that wait for an encoder, in bytes: with 8 MiB scans and encoders wait for each other a tenth of the time.
+const QUEUE_BYTES: usize = 32 << 20;
 
 /// Parts of files that are sent at a time.
 const PARTS_SENDING: usize = 3;
