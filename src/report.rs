@@ -4,7 +4,7 @@ mod bad_rows;
 mod notes;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -118,6 +118,9 @@ pub struct ScanReport {
     /// One for each partition of the plan.
     pub partitions: Vec<PartitionReport>,
     created: Instant,
+    /// The locator, where it has a member pattern.
+    members: Option<String>,
+    has_members: AtomicBool,
     incidents: Mutex<Incidents>,
     bad_rows: Mutex<Vec<Incident>>,
     /// How many more of them may be kept: looked at for each bad row, and so without a lock.
@@ -168,11 +171,33 @@ impl ScanReport {
             listing,
             partitions: (0..partitions).map(|_| PartitionReport::default()).collect(),
             created: Instant::now(),
+            members: None,
+            has_members: AtomicBool::new(false),
             incidents: Mutex::default(),
             bad_rows: Mutex::default(),
             bad_rows_room: AtomicUsize::new(BAD_ROWS_MAX),
             slowest: Mutex::default(),
         }
+    }
+
+    /// That of a scan whose locator has a member pattern.
+    #[must_use]
+    pub(crate) fn of_members(self, locator: Option<String>) -> Self {
+        Self { members: locator, ..self }
+    }
+
+    /// Notes that there is a member that the pattern names.
+    pub(crate) fn found_member(&self) {
+        if !self.has_members.load(Ordering::Relaxed) {
+            self.has_members.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The locator, where all archives were read to their ends and its member pattern named none of their members.
+    pub fn unmatched(&self) -> Option<&str> {
+        let locator = self.members.as_deref().filter(|_| !self.has_members.load(Ordering::Relaxed))?;
+        let finished = self.totals().archives_finished.value();
+        (finished > 0 && finished == self.listing.files).then_some(locator)
     }
 
     /// The counters of all partitions together.

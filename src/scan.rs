@@ -373,7 +373,11 @@ impl ArchiveScan {
 
     /// True where `member` becomes rows.
     fn selects(&mut self, member: &Member) -> Result<bool> {
-        let selected = is_record_member(&self.options, member) || begins_elsewhere(&self.options, member);
+        let is_named = is_named(&self.options, member);
+        if is_named {
+            self.partition.report.found_member();
+        }
+        let selected = is_named && (becomes_rows(&self.options, member) || begins_elsewhere(&self.options, member));
         match &mut self.member_filter {
             Some(filter) if selected => filter.keeps(member),
             _ => Ok(selected),
@@ -487,8 +491,12 @@ pub(crate) fn with_remedy(mut error: Error, options: &ScanOptions) -> Error {
 
 /// True where `member` becomes rows of the format, filters aside: by its name, and by what it is.
 pub(crate) fn is_record_member(options: &ScanOptions, member: &Member) -> bool {
+    becomes_rows(options, member) && is_named(options, member)
+}
+
+fn becomes_rows(options: &ScanOptions, member: &Member) -> bool {
     let is_file = member.member_type == MemberType::File && !member.is_continuation();
-    (is_file || options.format == MemberFormat::Members) && is_named(options, member)
+    is_file || options.format == MemberFormat::Members
 }
 
 /// True where the end of a file stands in for what would become rows of the format. As a member it is a row like any

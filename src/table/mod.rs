@@ -267,7 +267,8 @@ impl TarTable {
         };
         let memory_max = if by_archive { usize::MAX } else { memory::partitions_max(session) };
         let groups = file_groups(files, max_partitions.min(memory_max));
-        let report = Arc::new(ScanReport::new(listing, groups.len()));
+        let members = locator.member().map(|members| format!("{locator} :: {members}"));
+        let report = Arc::new(ScanReport::new(listing, groups.len()).of_members(members));
         let planned = std::mem::take(&mut *self.planned.lock().unwrap_or_else(PoisonError::into_inner));
         // Neither belongs to a partition, and neither counts as reading; but what they had to repeat is to be known.
         if let Some(PartitionReport { stats, .. }) = report.partitions.first() {

@@ -212,6 +212,34 @@ fn results_go_to_stdout_and_everything_else_to_stderr() {
 }
 
 #[test]
+fn a_member_pattern_that_names_nothing_is_said() {
+    let many = "testdata/python/many.tar";
+    let says = |locator: &str, read: &str| format!("no member matches '{locator}' ({read} read): check the pattern");
+    let none = |locator: &str, options: &str| format!("SELECT path FROM read_tar('{locator}'{options})");
+    for (sql, expected) in [
+        (none(&format!("{many} :: *.TXT"), ""), Some(says(&format!("{many} :: *.TXT"), "1 archive was"))),
+        (
+            none("testdata/python/{many,dot-slash}.tar :: x/*", ", format = 'lines', repeat = 2"),
+            Some(says("testdata/python/{many,dot-slash}.tar :: x/*", "4 archives were")),
+        ),
+        // What a filter leaves out was named, and what was not read to its end may have more.
+        (none(&format!("{many} :: *"), "") + " WHERE path = 'x'", None),
+        (none(&format!("{many} :: *.TXT"), "") + " LIMIT 0", None),
+        (none("testdata/damaged/cut-in-body.tar :: c.*", ", on_error = 'skip'"), None),
+        (none(many, "") + " WHERE path = 'x'", None),
+    ] {
+        for quiet in [&[][..], &["-q"]] {
+            let output = run(&[&["-c", &sql], quiet].concat());
+            assert_eq!(output.stdout, "path\n", "{sql}: {}", output.stderr);
+            let expected = expected.as_deref().filter(|_| quiet.is_empty());
+            let said = output.stderr.lines().filter(|line| line.contains("no member")).count();
+            assert_eq!(said, usize::from(expected.is_some()), "{sql}: {}", output.stderr);
+            assert!(expected.is_none_or(|expected| output.stderr.starts_with(expected)), "{sql}: {}", output.stderr);
+        }
+    }
+}
+
+#[test]
 fn a_failure_is_one_line_that_names_the_thing() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let name = |name: &str| dir.path().join(name).display().to_string();

@@ -80,6 +80,7 @@ pub(crate) async fn run_statement(
     run.warnings().iter().for_each(|warning| console.warn(warning));
     let summary = result?;
     recorded?;
+    run.unmatched().iter().for_each(|line| console.note(line));
     match summary {
         Summary::Returned { hidden } => {
             if hidden > 0 {

@@ -136,6 +136,23 @@ impl<'a> Run<'a> {
         lines
     }
 
+    /// Lines about member patterns that name nothing: there are no rows then, and that may not be what was meant.
+    pub(crate) fn unmatched(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for report in self.reports() {
+            let archives = report.listing.files;
+            let were = if archives == 1 { "archive was" } else { "archives were" };
+            lines.extend(report.unmatched().map(|locator| {
+                one_line(&format!(
+                    "no member matches '{locator}' ({archives} {were} read): check the pattern, case counts"
+                ))
+            }));
+        }
+        // As where a table is joined with itself.
+        lines.dedup();
+        lines
+    }
+
     /// Those that the reports have kept, and how many more there were.
     fn incidents(&self) -> (Vec<Incident>, u64) {
         let (mut incidents, mut left_out) = (Vec::new(), 0);
