@@ -13,7 +13,8 @@ use crate::crew::{Crew, Task, Trade};
 use crate::error::Result;
 use crate::scan::ArchiveScan;
 
-/// What is made ahead has one of both, or a task of its own, and waking it and its consumer, cost more than they save.
+/// A batch is made ahead if the last one was full or had one of both: for less, a task and waking it and its consumer cost
+/// more than they save.
 const LARGE_ROWS: usize = 256;
 const LARGE_BYTES: usize = 64 << 10;
 
@@ -23,6 +24,8 @@ pub(super) struct Ahead {
     crew: Crew,
     /// Batches that were asked for: nothing is made ahead of the second, since the first may be all that is wanted.
     asked: usize,
+    /// Rows of a batch that is full.
+    batch_size: usize,
 }
 
 enum Scan {
@@ -39,8 +42,8 @@ struct Prepared {
 
 impl Ahead {
     /// The batches of `scan`; nothing is ahead where `crew` is alone.
-    pub(super) fn new(scan: ArchiveScan, crew: Crew) -> Self {
-        Self { scan: Scan::Here(Box::new(scan)), crew, asked: 0 }
+    pub(super) fn new(scan: ArchiveScan, crew: Crew, batch_size: usize) -> Self {
+        Self { scan: Scan::Here(Box::new(scan)), crew, asked: 0, batch_size }
     }
 
     /// As [`ArchiveScan::next_batch`].
@@ -58,7 +61,7 @@ impl Ahead {
         };
         let batch = scan.hand_on(next)?;
         self.asked += 1;
-        let is_worth_it = self.asked > 1 && batch.as_ref().is_some_and(is_large);
+        let is_worth_it = self.asked > 1 && batch.as_ref().is_some_and(|batch| self.is_large(batch));
         let hand = if is_worth_it { self.crew.hand(Trade::Read) } else { None };
         self.scan = match hand {
             Some(hand) => Scan::There(hand.spawn(prepare(scan))),
@@ -66,11 +69,11 @@ impl Ahead {
         };
         Ok(batch)
     }
-}
 
-/// Whether making a batch like that one takes longer than having it made: small members come one by one.
-fn is_large(batch: &RecordBatch) -> bool {
-    batch.num_rows() >= LARGE_ROWS || batch.get_array_memory_size() >= LARGE_BYTES
+    /// Whether making a batch like that one takes longer than having it made: small members come one by one.
+    fn is_large(&self, batch: &RecordBatch) -> bool {
+        batch.num_rows() >= LARGE_ROWS.min(self.batch_size) || batch.get_array_memory_size() >= LARGE_BYTES
+    }
 }
 
 async fn prepare(mut scan: Box<ArchiveScan>) -> Prepared {

@@ -258,7 +258,7 @@ impl TarOpener {
     fn batches(&self, target: FetchTarget) -> DataFusionResult<BoxStream<'static, DataFusionResult<RecordBatch>>> {
         let options = Arc::clone(&self.options);
         let scan = ArchiveScan::new(target, options, &self.selection, self.partition.clone())?;
-        let ahead = Ahead::new(scan, self.ahead.clone());
+        let ahead = Ahead::new(scan, self.ahead.clone(), self.selection.batch_size);
         let metered = Metered { ahead, counts: Arc::clone(&self.counts), claims: self.claims.clone() };
         let batches = stream::try_unfold(metered, |mut metered| async move {
             let batch = metered.ahead.next_batch().await?;
