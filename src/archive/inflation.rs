@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::blocks::{Block, Blocks};
-use crate::compression::{
-    Boundary, Compression, Cut, Cutter, Inflater, SEGMENTS, Segment, SegmentBounds, UNASKED_BYTES,
-};
+use crate::compression::{Boundary, Compression, Cut, Cutter, Inflater, Segment, SegmentBounds, UNASKED_BYTES};
 use crate::crew::{Crew, Task, Trade};
 use crate::error::Result;
 use crate::memory::{Allowance, Reservation, Shortage};
@@ -116,7 +114,7 @@ impl Inflation {
         allowance: &Allowance,
         crew: &Crew,
     ) -> Result<Self> {
-        Self::in_segments(compression, block_bytes, allowance, crew, SEGMENTS)
+        Self::in_segments(compression, block_bytes, allowance, crew, SegmentBounds::of(compression))
     }
 
     fn in_segments(

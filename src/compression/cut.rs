@@ -13,6 +13,7 @@ mod gzip;
 mod lz4;
 mod rope;
 mod walk;
+mod xz;
 mod zstd;
 
 use std::collections::VecDeque;
@@ -21,8 +22,8 @@ use bytes::Bytes;
 
 use self::rope::Rope;
 use self::walk::Walk;
-use super::bzip2::InStream;
 use super::copy_some;
+use super::xz::index::{Record, STREAM_HEADER_LEN};
 use super::{Compression, Inflater, UNASKED_BYTES};
 
 /// How large segments become.
@@ -41,7 +42,7 @@ pub(crate) struct SegmentBounds {
 }
 
 /// A few milliseconds of work each. Two of them hold no more than a decompressor of a large window does.
-pub(crate) const SEGMENTS: SegmentBounds = SegmentBounds {
+const SEGMENTS: SegmentBounds = SegmentBounds {
     stored_bytes: 512 << 10,
     plain_bytes: 2 << 20,
     stored_bytes_max: 4 << 20,
@@ -49,7 +50,16 @@ pub(crate) const SEGMENTS: SegmentBounds = SegmentBounds {
     memory_bytes_max: 32 << 20,
 };
 
+/// A block of `xz --threads` has 24 MiB, unless it is told otherwise.
+const SEGMENTS_OF_XZ: SegmentBounds =
+    SegmentBounds { stored_bytes_max: 16 << 20, plain_bytes_max: 32 << 20, ..SEGMENTS };
+
 impl SegmentBounds {
+    /// Those that suit a format.
+    pub(crate) fn of(compression: Compression) -> Self {
+        if compression == Compression::Xz { SEGMENTS_OF_XZ } else { SEGMENTS }
+    }
+
     /// What one segment takes.
     fn bytes_max(&self, compression: Compression) -> u64 {
         let decompressor = match compression {
@@ -75,7 +85,9 @@ pub(super) enum Inside {
     /// Between two of them.
     Nothing,
     /// Between two blocks.
-    Bzip2(InStream),
+    Bzip2(super::bzip2::InStream),
+    /// The same.
+    Xz(Box<super::xz::InStream>),
 }
 
 impl Boundary {
@@ -96,6 +108,8 @@ enum Feed {
     Nothing,
     /// A block of so many of its bits; `last` is the byte behind its bytes.
     Bzip2 { level: u8, crc: u32, bits: std::ops::Range<usize>, last: u8 },
+    /// Blocks of a stream with that header, behind so many of its bytes.
+    Xz { header: [u8; STREAM_HEADER_LEN], begin: usize, records: Vec<Record> },
 }
 
 /// A part of a compressed stream: whole members or blocks, as far as can be told by looking.
@@ -138,6 +152,10 @@ impl Segment {
             Feed::Bzip2 { level, crc, bits, last } => {
                 let stream = bzip2::stream_of(*level, *crc, &self.bytes, bits.clone(), *last);
                 (Inflater::new(self.compression, bytes_max), VecDeque::from([stream.into()]))
+            }
+            Feed::Xz { header, begin, records } => {
+                let stream = xz::stream_with(*header, records, &self.bytes, *begin);
+                (Inflater::new(self.compression, bytes_max), stream.collect())
             }
         };
         Some(Unfolding { inflater: inflater.ok()?, bytes, plain_bytes_left: self.bounds.plain_bytes_max })
@@ -246,7 +264,8 @@ impl Cutter {
             Compression::Zstd => Box::new(Walk::<zstd::Headers>::new()),
             Compression::Lz4 => Box::new(Walk::<lz4::Headers>::new()),
             Compression::Bzip2 => Box::new(bzip2::Blocks::new()),
-            Compression::None | Compression::Xz => return None,
+            Compression::Xz => Box::new(xz::Blocks::new()),
+            Compression::None => return None,
         };
         let (start, held) = (Boundary::START, Rope::default());
         Some(Self { compression, bounds, finder, start, held, has_ended: false })
@@ -255,7 +274,7 @@ impl Cutter {
     /// Whether it has boundaries where a decompressor that reads on has none: then it has to see the stream from its
     /// beginning.
     pub(crate) fn sees_inside(&self) -> bool {
-        self.compression == Compression::Bzip2
+        matches!(self.compression, Compression::Bzip2 | Compression::Xz)
     }
 
     /// Goes on at `boundary`, without what it holds.

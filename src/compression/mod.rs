@@ -21,7 +21,7 @@ mod zstd;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use self::cut::{Boundary, Cut, Cutter, SEGMENTS, Segment, SegmentBounds};
+pub(crate) use self::cut::{Boundary, Cut, Cutter, Segment, SegmentBounds};
 pub(crate) use self::inflater::Inflater;
 pub(crate) use self::room::Wanted;
 
@@ -229,13 +229,19 @@ fn decompressor_at(compression: Compression, at: &Boundary, memory_bytes_max: u6
         Compression::Gzip => Box::new(Driver::new(place, gzip::Members::behind(before), room)),
         Compression::Zstd => Box::new(Driver::new(place, zstd::Frames::behind(before, memory_bytes_max)?, room)),
         Compression::Bzip2 => {
-            let streams = match at.inside {
-                Inside::Bzip2(stream) => bzip2::Streams::within(stream),
-                Inside::Nothing => bzip2::Streams::behind(before),
+            let streams = match &at.inside {
+                Inside::Bzip2(stream) => bzip2::Streams::within(*stream),
+                _ => bzip2::Streams::behind(before),
             };
             Box::new(Driver::new(place, streams, room))
         }
-        Compression::Xz => Box::new(Driver::new(place, xz::Streams::behind(before, memory_bytes_max), room)),
+        Compression::Xz => {
+            let streams = match &at.inside {
+                Inside::Xz(stream) => xz::Streams::within(**stream, memory_bytes_max),
+                _ => xz::Streams::behind(before, memory_bytes_max),
+            };
+            Box::new(Driver::new(place, streams, room))
+        }
         Compression::Lz4 => Box::new(Driver::new(place, lz4::Frames::behind(before), room)),
     })
 }
