@@ -31,7 +31,7 @@ const COMPRESSIONS: [Compression; 5] = [
             writer.write_all(bytes)?;
             writer.finish()
         },
-        library: ("limit: flate2 with zlib-rs", |bytes| Ok(Box::new(flate2::read::MultiGzDecoder::new(bytes)))),
+        library: ("other: flate2 with zlib-rs", |bytes| Ok(Box::new(flate2::read::MultiGzDecoder::new(bytes)))),
     },
     Compression {
         name: "zstd",

@@ -3,8 +3,9 @@
 //! The header and trailer are read here and not by the library, so that every fault has its offset and its numbers. Zero
 //! bytes between and behind members (tapes and block devices pad with them) are skipped.
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use crc32fast::Hasher;
 
+use super::deflate::{Fault, Inflate};
 use super::{Frames, Place, Progress, Room};
 use crate::error::{Error, Result};
 
@@ -28,9 +29,9 @@ pub(super) const TRAILER_LEN: usize = 8;
 pub(super) struct Members {
     part: Part,
     members: u64,
-    inflate: Decompress,
+    inflate: Inflate,
     /// Of the content of this member.
-    crc: Crc,
+    crc: Hasher,
     /// See [`Frames::step`].
     fault: Option<Error>,
 }
@@ -49,7 +50,7 @@ enum Part {
 impl Members {
     /// For what stands behind so many members.
     pub(super) fn behind(members: u64) -> Self {
-        Self { part: Part::Between, members, inflate: Decompress::new(false), crc: Crc::new(), fault: None }
+        Self { part: Part::Between, members, inflate: Inflate::new(), crc: Hasher::new(), fault: None }
     }
 
     /// Skips padding (but not in front of the first member) up to the first byte of a member.
@@ -62,27 +63,36 @@ impl Members {
     }
 
     fn inflate(&mut self, place: Place, input: &[u8], output: &mut [u8]) -> Result<Progress> {
-        let before = (self.inflate.total_in(), self.inflate.total_out());
-        let status = self.inflate.decompress(input, output, FlushDecompress::None);
-        let progress = Progress::between(before, (self.inflate.total_in(), self.inflate.total_out()));
-        self.crc.update(&output[..progress.written]);
-        match status {
-            Ok(Status::StreamEnd) => self.part = Part::Trailer { bytes: [0; TRAILER_LEN], length: 0 },
-            Ok(_) => {}
-            // What the library says of it depends on how its input was cut, and is about its own state as often as not.
-            Err(_) => {
-                let fault = place.after(progress.consumed).damaged("invalid deflate data");
-                return progress.before(fault, &mut self.fault);
-            }
+        let step = self.inflate.inflate(input, output);
+        let progress = Progress { consumed: step.consumed, written: step.written };
+        self.crc.update(&output[..step.written]);
+        if let Some(Fault { what, bytes }) = step.fault {
+            let place = place.at(place.offset + step.consumed as u64 - bytes);
+            return progress.before(place.damaged(format_args!("invalid deflate data: {what}")), &mut self.fault);
+        }
+        if self.inflate.is_done() {
+            self.part = Part::Trailer { bytes: [0; TRAILER_LEN], length: 0 };
         }
         Ok(progress)
+    }
+
+    fn trailer(&mut self, place: Place, input: &[u8]) -> Result<Progress> {
+        let Part::Trailer { bytes, length } = &mut self.part else { return Ok(Progress::default()) };
+        let consumed = super::copy_some(input, &mut bytes[*length..]);
+        *length += consumed;
+        if *length == TRAILER_LEN {
+            let trailer = *bytes;
+            self.check_trailer(place.after(consumed), trailer)?;
+        }
+        Ok(Progress { consumed, written: 0 })
     }
 
     fn check_trailer(&mut self, place: Place, trailer: [u8; TRAILER_LEN]) -> Result<()> {
         let [a, b, c, d, e, f, g, h] = trailer;
         let (crc, length) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
-        if crc != self.crc.sum() {
-            return Err(place.checksum_mismatch("crc32", crc, self.crc.sum()));
+        let computed = self.crc.clone().finalize();
+        if crc != computed {
+            return Err(place.checksum_mismatch("crc32", crc, computed));
         }
         // The trailer has the length modulo 2^32.
         let inflated = self.inflate.total_out();
@@ -113,22 +123,19 @@ impl Frames for Members {
             Part::Header(header) => {
                 let consumed = header.read(place, input)?;
                 if header.is_complete() {
-                    self.inflate.reset(false);
+                    self.inflate.reset();
                     self.crc.reset();
                     self.part = Part::Body;
                 }
                 Ok(Progress { consumed, written: 0 })
             }
-            Part::Body => self.inflate(place, input, output),
-            Part::Trailer { bytes, length } => {
-                let consumed = super::copy_some(input, &mut bytes[*length..]);
-                *length += consumed;
-                if *length == TRAILER_LEN {
-                    let trailer = *bytes;
-                    self.check_trailer(place.after(consumed), trailer)?;
-                }
-                Ok(Progress { consumed, written: 0 })
+            Part::Body => {
+                let progress = self.inflate(place, input, output)?;
+                // The end of the deflate stream may lie in bits that were read long ago.
+                let is_silent_end = progress.is_none() && matches!(self.part, Part::Trailer { .. });
+                if is_silent_end { self.trailer(place, input) } else { Ok(progress) }
             }
+            Part::Trailer { .. } => self.trailer(place, input),
         }
     }
 
@@ -146,7 +153,7 @@ struct Header {
     start: Place,
     field: Field,
     flags: u8,
-    crc: Crc,
+    crc: Hasher,
 }
 
 #[derive(Clone, Copy)]
@@ -163,7 +170,7 @@ enum Field {
 
 impl Header {
     fn new(start: Place) -> Self {
-        Self { start, field: Field::Fixed(0), flags: 0, crc: Crc::new() }
+        Self { start, field: Field::Fixed(0), flags: 0, crc: Hasher::new() }
     }
 
     fn is_complete(&self) -> bool {
@@ -196,7 +203,8 @@ impl Header {
             Field::Comment if byte == 0 => self.field_behind(FLAG_COMMENT),
             Field::HeaderCrc(None) => Field::HeaderCrc(Some(byte)),
             Field::HeaderCrc(Some(low)) => {
-                let (stored, computed) = (u32::from(u16::from_le_bytes([low, byte])), self.crc.sum() & 0xffff);
+                let (stored, computed) =
+                    (u32::from(u16::from_le_bytes([low, byte])), self.crc.clone().finalize() & 0xffff);
                 if stored != computed {
                     return Err(place.checksum_mismatch("header crc16", stored, computed));
                 }

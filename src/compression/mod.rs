@@ -10,6 +10,7 @@
 
 mod bzip2;
 mod cut;
+mod deflate;
 mod gzip;
 mod inflater;
 mod lz4;
@@ -22,6 +23,7 @@ mod zstd;
 pub(crate) mod tests;
 
 pub(crate) use self::cut::{Boundary, Cut, Cutter, Segment, SegmentBounds};
+pub(crate) use self::deflate::inflate;
 pub(crate) use self::inflater::Inflater;
 pub(crate) use self::room::Wanted;
 

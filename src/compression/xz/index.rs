@@ -6,7 +6,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use flate2::Crc;
+use crc32fast::hash as crc32;
 use liblzma::stream::Error as LibraryError;
 
 /// Length of a Stream Header, and of a Stream Footer.
@@ -103,7 +103,7 @@ pub(in super::super) struct Ending {
     records: Records,
     field: Field,
     number: Number,
-    crc: Crc,
+    crc: crc32fast::Hasher,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +134,7 @@ impl Ending {
     /// Behind those `blocks` of a stream that begins with `header`.
     pub(in super::super) fn of(header: &[u8; STREAM_HEADER_LEN], blocks: Records) -> Self {
         let flags = [header[FLAGS.start], header[FLAGS.start + 1]];
-        let (records, number, crc) = (Records::default(), Number::default(), Crc::new());
+        let (records, number, crc) = (Records::default(), Number::default(), crc32fast::Hasher::new());
         Self { flags, blocks, records, field: Field::Indicator, number, crc }
     }
 
@@ -191,7 +191,7 @@ impl Ending {
                 }
             }
             Field::Checksum { at } => {
-                if byte != self.crc.sum().to_le_bytes()[*at] {
+                if byte != self.crc.clone().finalize().to_le_bytes()[*at] {
                     return Err(LibraryError::Data);
                 }
                 *at += 1;
@@ -265,12 +265,6 @@ fn write_number(to: &mut Vec<u8>, mut number: u64) {
 
 fn number_len(number: u64) -> u64 {
     u64::from((u64::BITS - number.leading_zeros()).div_ceil(7).max(1))
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    crc.sum()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use std::io::{self, Read};
 
+use crate::compression::inflate;
 use crate::member::avro::container::{BLOCK_BYTES_MAX, Codec};
 
 /// What an xz stream may take as its dictionary; `xz -9` wants 64 MiB.
@@ -24,7 +25,7 @@ pub(super) fn decompress(codec: Codec, block: &[u8], bytes_max: usize, out: &mut
             Ok(0)
         }
         Codec::Snappy => return snappy(block, bytes_max, out),
-        Codec::Deflate => read(flate2::bufread::DeflateDecoder::new(block), bytes_max, out),
+        Codec::Deflate => inflate(block, bytes_max.saturating_add(1), out).map_err(io::Error::other),
         Codec::Zstandard => zstd::Decoder::with_buffer(block).and_then(|reader| read(reader, bytes_max, out)),
         Codec::Bzip2 => read(bzip2::bufread::BzDecoder::new(block), bytes_max, out),
         Codec::Xz => liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY_MAX, 0)
@@ -73,11 +74,10 @@ fn snappy(block: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Result<(), Strin
     let before = out.len();
     out.resize(before + length, 0);
     let result = snap::raw::Decoder::new().decompress(body, &mut out[before..]).map_err(damaged);
-    let mut crc = flate2::Crc::new();
-    crc.update(&out[before..]);
+    let computed = crc32fast::hash(&out[before..]);
     let result = match (result, u32::from_be_bytes(*checksum)) {
-        (Ok(_), stored) if stored != crc.sum() => {
-            Err(format!("its checksum does not match (stored {stored}, computed {})", crc.sum()))
+        (Ok(_), stored) if stored != computed => {
+            Err(format!("its checksum does not match (stored {stored}, computed {computed})"))
         }
         (result, _) => result.map(|_| ()),
     };
