@@ -18,7 +18,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 
+pub(crate) use self::spare::Spare;
 use crate::error::{Error, ErrorKind, Result};
+
+mod spare;
 
 /// What an allowance has for itself: two small ranges, a block of each decompressor, and a batch of a few hundred KiB.
 pub(crate) const ALLOWANCE_BYTES_MIN: u64 = 2 << 20;

@@ -66,6 +66,9 @@ pub(super) struct LocalUpload {
     /// Gone once it is renamed or removed.
     temporary: Option<PathBuf>,
     offset: u64,
+    /// Parts are written one after the other: the system lets only one into a file, and threads that wait for that keep a core
+    /// busy.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl LocalUpload {
@@ -89,7 +92,7 @@ impl LocalUpload {
             }
         }
         match created {
-            Ok(temporary) => Ok(Self { target, url, temporary: Some(temporary), offset: 0 }),
+            Ok(temporary) => Ok(Self { target, url, temporary: Some(temporary), offset: 0, turn: Arc::default() }),
             Err(error) => Err(failed(&url, "can't be written", &error)),
         }
     }
@@ -124,13 +127,14 @@ impl MultipartUpload for LocalUpload {
         let offset = self.offset;
         self.offset += data.content_length() as u64;
         let is_much = self.offset / SYNC_BYTES > offset / SYNC_BYTES;
-        let (temporary, url) = (self.temporary.clone(), Arc::clone(&self.url));
+        let (temporary, url, turn) = (self.temporary.clone(), Arc::clone(&self.url), Arc::clone(&self.turn));
         Box::pin(async move {
+            let turn = turn.lock_owned().await;
             blocking(url, "can't be written", move || {
                 let mut file = OpenOptions::new().write(true).open(temporary.ok_or(ErrorKind::NotFound)?)?;
                 file.seek(SeekFrom::Start(offset))?;
                 data.iter().try_for_each(|piece| file.write_all(piece))?;
-                drop(data);
+                drop((data, turn));
                 if is_much { file.sync_data() } else { Ok(()) }
             })
             .await

@@ -316,9 +316,6 @@ fn message(error: &StoreError, facts: &Facts, what: &str, can_not: &str) -> Stri
             format!("can't connect ({summary}): check the host and the network")
         }
         _ if facts.http == Some(HttpErrorKind::Timeout) => "timed out".to_owned(),
-        _ if summary.starts_with("Received non-partial response") => {
-            format!("{can_not}: something else came in place of a range of it, as from a proxy or a login page")
-        }
         _ if facts.io == Some(io::ErrorKind::PermissionDenied) => {
             "permission denied: the file can't be read by this user".to_owned()
         }

@@ -27,7 +27,7 @@ use super::http::UNKNOWN_SIZE;
 use super::retry::RetryPolicy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::locator::redacted;
-use crate::memory::Allowance;
+use crate::memory::{Allowance, Spare};
 use crate::stats::Stats;
 
 mod line;
@@ -45,6 +45,15 @@ const PREFETCH_SHARE: u64 = 4;
 
 /// What a range shrinks to where memory is scarce, before it is taken anyway: without it nothing goes on.
 const RANGE_BYTES_MIN: u64 = 64 << 10;
+
+/// The largest range of a local file: smaller pieces cost nothing there, and stay close to the processor.
+const FILE_RANGE_BYTES: u64 = 2 << 20;
+
+/// Buffers of ranges that wait for the next ones. Few do: as soon as one is taken, another one is asked for.
+const SPARE_RANGES_MAX: usize = 4;
+
+/// Those of shorter ranges, which only readers begin with, aren't kept.
+const SPARE_RANGE_BYTES_MIN: usize = 1 << 20;
 
 /// The object to read.
 #[derive(Clone)]
@@ -83,6 +92,8 @@ pub(crate) struct FetchSettings {
     /// What the line is like, shared by all readers of a scan: ranges, window and hops follow it, within the bounds above.
     /// Without it they are as large as the bounds say.
     pub line: Option<Arc<Line>>,
+    /// Where the buffers of ranges come from and go to; without it, or where memory has a limit, each is a new one.
+    pub spare: Option<Spare>,
 }
 
 impl Default for FetchSettings {
@@ -96,6 +107,7 @@ impl Default for FetchSettings {
             retry: RetryPolicy::default(),
             runtime: None,
             line: None,
+            spare: None,
         }
     }
 }
@@ -107,6 +119,7 @@ impl FetchSettings {
             range_bytes: RANGE_BYTES_MAX,
             prefetch_bytes: READ_AHEAD_BYTES_MAX,
             line: Some(Arc::default()),
+            spare: Some(Spare::of(SPARE_RANGES_MAX, SPARE_RANGE_BYTES_MIN)),
             ..Self::default()
         }
     }
@@ -152,6 +165,10 @@ impl ObjectReader {
         stats: Arc<Stats>,
     ) -> Self {
         settings.prefetch_bytes = allowance.share(PREFETCH_SHARE, settings.first_range_bytes, settings.prefetch_bytes);
+        if target.url.starts_with("file:") {
+            settings.range_bytes = settings.range_bytes.min(FILE_RANGE_BYTES);
+        }
+        settings.spare = settings.spare.filter(|_| !allowance.is_limited());
         for bytes in [&mut settings.range_bytes, &mut settings.prefetch_bytes, &mut settings.first_range_bytes] {
             *bytes = (*bytes).max(1);
         }

@@ -186,7 +186,8 @@ fn a_server_that_answers_wrongly_gives_the_same_rows_or_an_error() {
     let always: Which = |_| true;
     let twice: Which = |request| request.repeated < 2;
     let from_the_third: Which = |request| request.number >= 2;
-    let cases: [(&str, Reply, Which, Outcome); 17] = [
+    let later_twice: Which = |request| request.number >= 2 && request.repeated < 2;
+    let cases: [(&str, Reply, Which, Outcome); 19] = [
         ("503 storm", Reply::Status(503, "SlowDown"), twice, O::Retried),
         ("500 storm", Reply::Status(500, "InternalError"), twice, O::Retried),
         ("429 storm", Reply::Status(429, "TooManyRequests"), twice, O::Retried),
@@ -204,6 +205,8 @@ fn a_server_that_answers_wrongly_gives_the_same_rows_or_an_error() {
         ("a redirect to a login", Reply::Login, from_the_third, O::Error("as from a proxy or a login page")),
         ("a login page", Reply::LoginPage, from_the_third, O::Error("as from a proxy or a login page")),
         ("an error as if it were the object", Reply::ErrorInSuccess, from_the_third, O::Error("as from a proxy")),
+        ("a login page for a moment", Reply::LoginPage, later_twice, O::Retried),
+        ("an error for a moment as if it were the object", Reply::ErrorInSuccess, later_twice, O::Retried),
     ];
     for (name, reply, which, outcome) in cases {
         for (sql, expected) in queries("b").iter().zip(expected()) {

@@ -16,7 +16,7 @@ use crate::archive::ContentView;
 use crate::batch::{CELL_BYTES_MAX, HeaderBuilder, batch_bytes_max, cell_too_large};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::content::{MemberContent, PIECE_BYTES_MAX};
-use crate::memory::{Allowance, Reservation, Shortage};
+use crate::memory::{Allowance, Reservation, Shortage, Spare};
 use crate::schema::HeaderColumn;
 use crate::stats::Stats;
 use crate::tar::{Member, MemberType};
@@ -24,6 +24,12 @@ use crate::tar::{Member, MemberType};
 /// Bytes of a batch: less than elsewhere, since each partition, queue and writer above holds several, and a few MiB are
 /// enough to be fast. A larger block of the archive is a batch all the same.
 const BYTES_MAX: usize = 4 << 20;
+
+/// Contents from this size on are gathered in a buffer that is used again.
+const SPARE_BYTES_MIN: usize = 1 << 20;
+
+/// Such buffers that wait for the next content: there is one under way.
+const SPARE_CONTENTS_MAX: usize = 1;
 
 /// One row a member, with its content in the last column.
 pub(crate) struct CellRows {
@@ -43,6 +49,8 @@ pub(crate) struct CellRows {
     memory: Reservation,
     /// What it would have to be.
     wanted: Option<u64>,
+    /// None where memory has a limit.
+    spare: Option<Spare>,
 }
 
 /// The content that is being gathered. The header is appended when it is complete, so that a damaged one leaves no row.
@@ -69,7 +77,13 @@ impl OpenCell {
     }
 
     /// Makes room for `bytes`.
-    fn make_room(&mut self, bytes: usize) -> Result<()> {
+    fn make_room(&mut self, bytes: usize, spare: Option<&Spare>) -> Result<()> {
+        if self.gathered.capacity() == 0
+            && let Some(spare) = spare.and_then(|spare| spare.reuse(bytes))
+        {
+            self.gathered = spare;
+            self.gathered.clear();
+        }
         self.gathered.try_reserve_exact(bytes - self.gathered.len()).map_err(|error| {
             Error::new(ErrorKind::Limit, format!("the system has no {bytes} bytes for the content")).caused_by(error)
         })
@@ -110,6 +124,7 @@ impl CellRows {
             memory: allowance.reservation(),
             allowance,
             wanted: None,
+            spare: Some(Spare::of(SPARE_CONTENTS_MAX, SPARE_BYTES_MIN)),
         }
     }
 
@@ -120,6 +135,7 @@ impl CellRows {
         self.cell = self.cell.with_blocks_of(self.batch_bytes_max / 4);
         self.memory = allowance.reservation();
         self.allowance = allowance.clone();
+        self.spare = self.spare.filter(|_| !allowance.is_limited());
         self
     }
 
@@ -163,7 +179,7 @@ impl CellRows {
         }
         self.wanted = None;
         if let Some(open) = &mut self.open {
-            open.make_room(wanted)?;
+            open.make_room(wanted, self.spare.as_ref())?;
         }
         Ok(true)
     }
@@ -193,7 +209,7 @@ impl CellRows {
 
     fn append(&mut self) -> Result<()> {
         if let Some(open) = self.open.take() {
-            self.cell.append(open.gathered)?;
+            self.cell.append(open.gathered, self.spare.as_ref())?;
             self.header.append(&open.member)?;
         }
         Ok(())

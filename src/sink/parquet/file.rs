@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::properties::Properties;
 use super::row_group::ClosedRowGroup;
+use crate::memory::Spare;
 
 /// Parts of a file that wait to be sent: while one is sent, the next one is filled and one waits.
 const PARTS_WAITING: usize = 1;
@@ -34,6 +35,8 @@ pub(super) struct Uploads {
     /// Accounts parts that are sent. Their number is bounded, so that this never fails.
     pub(super) memory: Arc<MemoryReservation>,
     pub(super) bytes_written: Count,
+    /// Where the buffers of parts come from, and go to once they are sent.
+    pub(super) spare: Spare,
 }
 
 /// A file that is being written.
@@ -50,7 +53,7 @@ impl ParquetFile {
     pub(super) fn begin(properties: &Properties, uploads: &Arc<Uploads>, path: Path) -> Result<Self> {
         let (sender, receiver) = mpsc::channel(PARTS_WAITING);
         let uploader = SpawnedTask::spawn(upload(Arc::clone(uploads), path, receiver));
-        let parts = Parts::new(uploads.part_bytes);
+        let parts = Parts::new(uploads.part_bytes, uploads.spare.clone());
         Ok(Self { writer: properties.file(parts.clone())?, parts, sender, uploader, rows: 0 })
     }
 
@@ -111,11 +114,12 @@ struct Gathered {
     full: VecDeque<Bytes>,
     filling: Vec<u8>,
     part_bytes: usize,
+    spare: Spare,
 }
 
 impl Parts {
-    fn new(part_bytes: usize) -> Self {
-        Self(Arc::new(Mutex::new(Gathered { full: VecDeque::new(), filling: Vec::new(), part_bytes })))
+    fn new(part_bytes: usize, spare: Spare) -> Self {
+        Self(Arc::new(Mutex::new(Gathered { full: VecDeque::new(), filling: Vec::new(), part_bytes, spare })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Gathered> {
@@ -146,15 +150,17 @@ impl Gathered {
 impl Write for Parts {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut gathered = self.lock();
-        let Gathered { full, filling, part_bytes } = &mut *gathered;
+        let Gathered { full, filling, part_bytes, spare } = &mut *gathered;
         let taken = bytes.len().min(*part_bytes - filling.len());
-        if filling.len() > *part_bytes / GROWTH_SHARE {
-            // A large file fills its parts, so that doubling on and on would end beyond one.
-            filling.reserve_exact(*part_bytes - filling.len());
+        if filling.len() > *part_bytes / GROWTH_SHARE && filling.capacity() < *part_bytes {
+            let mut large = spare.take(*part_bytes);
+            large.extend_from_slice(filling);
+            *filling = large;
         }
         filling.extend_from_slice(&bytes[..taken]);
         if filling.len() == *part_bytes {
-            full.push_back(std::mem::take(filling).into());
+            let next = spare.take(*part_bytes);
+            full.push_back(spare.lend(std::mem::replace(filling, next), *part_bytes));
         }
         Ok(taken)
     }

@@ -37,6 +37,7 @@ use super::file::Uploads;
 use super::partition::Partitioning;
 use super::properties::Properties;
 use crate::locator::redacted;
+use crate::memory::Spare;
 
 /// Encoded bytes of a row group: enough for good compression and large reads, and little enough that every core can
 /// hold one.
@@ -53,6 +54,9 @@ const PARTS_SENDING: usize = 3;
 
 /// The smallest part that every store takes.
 const PART_BYTES_MIN: usize = 5 << 20;
+
+/// A part of a local file: a disk doesn't mind short ones, and so they are written before they have left the processor's cache.
+const FILE_PART_BYTES: usize = 2 << 20;
 
 /// Shares of a limited memory: an eighth for full row groups, a quarter for all that the encoders hold, a sixteenth for the
 /// queue and another one for parts that are sent. Most of it is left to what produces the rows.
@@ -303,7 +307,11 @@ impl Job {
         let encoders = share(config.encoders * GROUP_BYTES, GROUP_BYTES_MIN, GROUPS_SHARE) / GROUP_BYTES_MIN;
         let encoders = encoders.clamp(1, config.encoders);
         let group_bytes = share(encoders * GROUP_BYTES, GROUP_BYTES_MIN, GROUPS_SHARE) / encoders;
-        let part_bytes = share(execution.objectstore_writer_buffer_size.max(1), PART_BYTES_MIN, 2 * PARTS_SHARE);
+        let part_bytes = if config.store.as_str().starts_with("file:") {
+            FILE_PART_BYTES
+        } else {
+            share(execution.objectstore_writer_buffer_size.max(1), PART_BYTES_MIN, 2 * PARTS_SHARE)
+        };
         let sending = share(PARTS_SENDING * part_bytes, part_bytes, PARTS_SHARE) / part_bytes;
         let metric = |name, category| MetricBuilder::new(metrics).with_category(category).global_counter(name);
         let uploads = Uploads {
@@ -312,6 +320,7 @@ impl Job {
             sending: Arc::new(Semaphore::new(sending)),
             memory: reservation("ParquetSinkExec[parts]", &pool),
             bytes_written: metric("bytes_written", MetricCategory::Bytes),
+            spare: Spare::of(if limit.is_some() { 0 } else { PARTS_SENDING }, part_bytes),
         };
         let properties = config.file_properties()?;
         let shared = Shared {

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use object_store::{Error as StoreError, GetOptions, GetRange, GetResult, GetResultPayload};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::{FetchSettings, FetchTarget, RetryFailure, Sizes, UNKNOWN_SIZE, fault, len_of};
+use crate::memory::Spare;
 use crate::stats::Stats;
 use crate::store::fault::{is_transient, replaced, status};
 use crate::store::retry::{Backoff, Pace, within};
@@ -115,17 +116,18 @@ impl Object {
         range: Range<u64>,
         arrived: Arc<AtomicU64>,
     ) -> Result<Bytes, RetryFailure> {
-        let mut body = Body { start: range.start, end: range.end, parts: Parts::None, arrived };
+        let spare = self.settings.spare.clone();
+        let mut body = Body { start: range.start, end: range.end, parts: Parts::None, arrived, spare };
         let mut backoff = Backoff::new(&self.settings.retry, &self.target.url);
         loop {
             let before = body.position();
             let error = match self.read_on(&mut body).await {
-                Ok(()) => return Ok(body.parts.into_bytes()),
-                Err(error) => error,
+                Ok(()) => return Ok(body.into_bytes()),
+                Err(error) => self.passing(error),
             };
             if body.position() == body.end && is_transient(&error) {
                 // The connection broke after the last byte.
-                return Ok(body.parts.into_bytes());
+                return Ok(body.into_bytes());
             }
             backoff.gained(body.position() - before);
             tokio::time::sleep(backoff.again(error)?).await;
@@ -136,13 +138,23 @@ impl Object {
         }
     }
 
+    /// A server that has sent ranges, and then sends something else, may come to itself: SeaweedFS 4 does so where it has cancelled
+    /// another request for the same part.
+    fn passing(&self, error: StoreError) -> StoreError {
+        if self.identity.get().is_none() || !is_no_range(&error) {
+            return error;
+        }
+        let message = "something else came in place of a range of it, as from a proxy or a login page";
+        fault(io::ErrorKind::UnexpectedEof, message.to_owned())
+    }
+
     /// Reads from where `body` is to its end.
     async fn read_on(&self, body: &mut Body) -> Result<(), StoreError> {
         let (start, asked) = (body.position(), Instant::now());
         let result = self.get(Some(start..body.end)).await?;
         body.end = result.range.end;
         if let GetResultPayload::File(file, _) = result.payload {
-            body.push(read_file(file, result.range).await?, &self.stats)?;
+            body.push(self.read_file(file, result.range).await?, &self.stats)?;
         } else {
             let (mut chunks, mut pace) = (result.into_stream(), Pace::new(self.settings.retry.stall_timeout_ms));
             while let Some(chunk) = pace.next(&mut chunks).await? {
@@ -158,22 +170,19 @@ impl Object {
         }
         Ok(())
     }
-}
 
-/// The bytes of a file; fewer where it is shorter. As a stream, object_store reads files 8 KiB at a time, and as a whole
-/// it fills its buffer with zeros first.
-async fn read_file(mut file: File, range: Range<u64>) -> Result<Bytes, StoreError> {
-    let len = range.end - range.start;
-    let read = move || {
-        let mut bytes = Vec::with_capacity(usize::try_from(len).map_err(io::Error::other)?);
-        file.seek(SeekFrom::Start(range.start))?;
-        file.take(len).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let read: io::Result<Vec<u8>> = tokio::task::spawn_blocking(read).await?;
-    match read {
-        Ok(bytes) => Ok(bytes.into()),
-        Err(error) => Err(StoreError::Generic { store: "LocalFileSystem", source: Box::new(error) }),
+    /// The bytes of a file; fewer where it is shorter. As a stream, object_store reads files 8 KiB at a time, and as a whole
+    /// it fills its buffer with zeros first.
+    async fn read_file(&self, mut file: File, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let (len, spare) = (range.end - range.start, self.settings.spare.clone());
+        let read = move || {
+            let mut bytes = buffer(spare.as_ref(), usize::try_from(len).map_err(io::Error::other)?);
+            file.seek(SeekFrom::Start(range.start))?;
+            file.take(len).read_to_end(&mut bytes)?;
+            Ok(filled(spare.as_ref(), bytes))
+        };
+        let read: io::Result<Bytes> = tokio::task::spawn_blocking(read).await?;
+        read.map_err(|error| StoreError::Generic { store: "LocalFileSystem", source: Box::new(error) })
     }
 }
 
@@ -183,6 +192,7 @@ struct Body {
     end: u64,
     parts: Parts,
     arrived: Arc<AtomicU64>,
+    spare: Option<Spare>,
 }
 
 enum Parts {
@@ -190,20 +200,31 @@ enum Parts {
     /// One chunk was all: it is handed on as it is.
     Whole(Bytes),
     /// Chunks are gathered in a buffer of the range's size, which our own settings bound.
-    Gathered(BytesMut),
+    Gathered(Vec<u8>),
 }
 
-impl Parts {
-    fn into_bytes(self) -> Bytes {
-        match self {
-            Self::None => Bytes::new(),
-            Self::Whole(bytes) => bytes,
-            Self::Gathered(buffer) => buffer.freeze(),
-        }
+/// An empty buffer for `bytes`.
+fn buffer(spare: Option<&Spare>, bytes: usize) -> Vec<u8> {
+    spare.map_or_else(|| Vec::with_capacity(bytes), |spare| spare.take(bytes))
+}
+
+fn filled(spare: Option<&Spare>, buffer: Vec<u8>) -> Bytes {
+    let length = buffer.len();
+    match spare {
+        Some(spare) => spare.lend(buffer, length),
+        None => buffer.into(),
     }
 }
 
 impl Body {
+    fn into_bytes(self) -> Bytes {
+        match self.parts {
+            Parts::None => Bytes::new(),
+            Parts::Whole(bytes) => bytes,
+            Parts::Gathered(buffer) => filled(self.spare.as_ref(), buffer),
+        }
+    }
+
     fn position(&self) -> u64 {
         self.start + self.arrived.load(Ordering::Relaxed)
     }
@@ -223,7 +244,7 @@ impl Body {
                 let capacity = usize::try_from(missing).map_err(|_| {
                     fault(io::ErrorKind::OutOfMemory, format!("a range of {missing} bytes is too long"))
                 })?;
-                let mut buffer = BytesMut::with_capacity(capacity);
+                let mut buffer = buffer(self.spare.as_ref(), capacity);
                 buffer.extend_from_slice(&chunk);
                 self.parts = Parts::Gathered(buffer);
             }
@@ -242,12 +263,12 @@ fn bare(e_tag: &str) -> &str {
 /// Whether an error says that the server has no ranges, or does not say which one it sends, or has nothing to send a
 /// range of.
 pub(super) fn no_ranges(error: &StoreError) -> bool {
-    if status(error) == Some(416) {
-        return true;
-    }
-    let StoreError::Generic { source, .. } = error else {
-        return matches!(error, StoreError::NotSupported { .. });
-    };
+    status(error) == Some(416) || matches!(error, StoreError::NotSupported { .. }) || is_no_range(error)
+}
+
+/// Whether an error says that an answer is not the range that was asked for.
+fn is_no_range(error: &StoreError) -> bool {
+    let StoreError::Generic { source, .. } = error else { return false };
     // As of object_store 0.13.2, whose error types for these are private.
     let words = source.to_string();
     ["Received non-partial response", "Content-Range header", "Failed to parse value for CONTENT_RANGE"]

@@ -413,7 +413,7 @@ async fn reading_on_after_a_hop_opens_the_window() {
         reader.want(5_000);
     }
     let largest = store.asked.lock().unwrap().iter().map(|range| range.end - range.start).max();
-    assert_eq!(largest, Some(75_000), "a fourth of the window");
+    assert_eq!(largest, Some(100_000), "the longest range");
     assert!(stats.requests.value() < 60, "{}", stats.requests.value());
 }
 

@@ -12,13 +12,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use super::line::{Seat, Sizes};
+use super::line::{REQUESTS_READER_MIN, Seat, Sizes};
 use super::range::Object;
 use super::{FetchSettings, Piece, RANGE_BYTES_MIN, RetryFailure, len_of};
 use crate::memory::{Allowance, Reservation, accounted};
 
 /// How much wider the window gets with every piece that was waited for: it is open after four steps.
 const WINDOW_GROWTH: u64 = 4;
+
+/// Objects are most often uploaded in parts of so many bytes, and servers keep them so: a range that cuts two parts costs them
+/// two reads, and some read whole parts only.
+const PART_BYTES: u64 = 8 << 20;
 
 /// Ranges under way.
 pub(super) struct Window {
@@ -112,8 +116,9 @@ impl Window {
         let Some(front) = self.ahead.front_mut() else {
             return Ok(Piece::End { size: self.size.unwrap_or(0) });
         };
-        // Whoever finds everything in place needs no more of it.
+        // Whoever finds everything in place needs no more of it than long ranges, which cost everybody least.
         let is_slow = object.settings.line.is_none() || !front.task.is_finished();
+        let is_short = self.window_bytes < REQUESTS_READER_MIN.saturating_mul(sizes.range_bytes);
         let fetched = match (&mut front.task).await {
             Ok(fetched) => fetched,
             Err(error) => Err(RetryFailure { error: error.into(), attempts: 1, elapsed: Default::default() }),
@@ -128,7 +133,7 @@ impl Window {
             self.next_start = range.start + len_of(&bytes);
         }
         self.given = range.start + len_of(&bytes);
-        if is_slow && !(self.is_selective && self.given <= self.wanted_to) {
+        if (is_slow || is_short) && !(self.is_selective && self.given <= self.wanted_to) {
             self.open_wider();
         }
         if !std::mem::take(&mut self.is_cold) {
@@ -148,8 +153,8 @@ impl Window {
             let wanted = self.wanted_to.saturating_sub(start);
             let (window, len_max) = if wanted > opened { (sizes.window_bytes, wanted) } else { (opened, u64::MAX) };
             let smallest = window.min(first_range_bytes);
-            let len = (window / sizes.requests).clamp(smallest, sizes.range_bytes.max(smallest));
-            let len = len.min(sizes.range_bytes).min(len_max).clamp(1, end - start);
+            let len = (window / REQUESTS_READER_MIN).clamp(smallest, sizes.range_bytes.max(smallest));
+            let len = up_to_part(start, len.min(sizes.range_bytes)).min(len_max).clamp(1, end - start);
             let under_way = self.ahead.front().map_or(0, |front| start - front.range.start);
             if under_way > 0 && under_way + len > window {
                 return;
@@ -200,4 +205,10 @@ impl Window {
         self.window_bytes = object.settings.hop_range_bytes.min(self.window_bytes_max);
         (self.is_cold, self.is_selective, self.has_wanted) = (true, true, false);
     }
+}
+
+/// How long a range of `len` bytes is that doesn't go on from one part into the next.
+fn up_to_part(start: u64, len: u64) -> u64 {
+    let end = (start + len) / PART_BYTES * PART_BYTES;
+    if end > start { end - start } else { len }
 }

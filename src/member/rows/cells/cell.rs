@@ -19,6 +19,7 @@ use crate::batch::{CELL_BYTES_MAX, OWN_BLOCK_BYTES_MIN, block_bytes, cell_too_la
 use crate::compression::Compression;
 use crate::error::Result;
 use crate::member::utf8;
+use crate::memory::Spare;
 use crate::policy::OnInvalidUtf8;
 
 /// What Arrow puts into the view itself.
@@ -137,8 +138,8 @@ impl Cell {
         Some(index)
     }
 
-    /// Appends a content that was gathered.
-    pub(super) fn append(&mut self, content: Vec<u8>) -> Result<()> {
+    /// Appends a content that was gathered; its memory may go to `spare` when nobody looks at it any more.
+    pub(super) fn append(&mut self, content: Vec<u8>, spare: Option<&Spare>) -> Result<()> {
         let length = content.len();
         // Between views, a value that shared a block would have it to itself.
         let is_alone = length >= OWN_BLOCK_BYTES_MIN || self.pinned > 0 && length > INLINE_BYTES_MAX;
@@ -147,7 +148,11 @@ impl Cell {
         }
         let length = u32::try_from(length).map_err(|_| cell_too_large(length as u64))?;
         self.copied += content.len();
-        let index = self.builder.append_block(Buffer::from_vec(content));
+        let block = match spare {
+            Some(spare) => Buffer::from(spare.lend(content, length as usize)),
+            None => Buffer::from_vec(content),
+        };
+        let index = self.builder.append_block(block);
         self.builder.try_append_view(index, 0, length).map_err(internal)
     }
 
