@@ -20,7 +20,7 @@ use super::column::Scratch;
 use super::feed::Queue;
 use super::file::{ParquetFile, Uploads};
 use super::properties::Properties;
-use super::row_group::{RowGroup, batch_bytes, pieces};
+use super::row_group::{Piece, RowGroup};
 use crate::error::{Error, ErrorKind};
 
 /// Rows are encoded in pieces of at most this many bytes: it bounds by how much a row group may exceed its size, and
@@ -148,7 +148,8 @@ impl Encoder {
         loop {
             let parcel = self.queue.lock().await.recv().await;
             let Some(parcel) = parcel else { break };
-            for piece in pieces(parcel.batch.clone(), piece_bytes) {
+            let all = Piece { batch: parcel.batch.clone(), bytes: parcel.bytes() };
+            for piece in all.cut(piece_bytes) {
                 self.write(&parcel.folder, piece).await?;
             }
         }
@@ -159,14 +160,12 @@ impl Encoder {
         Ok(())
     }
 
-    async fn write(&mut self, folder: &Path, mut batch: RecordBatch) -> Result<()> {
-        while batch.num_rows() > 0 {
+    async fn write(&mut self, folder: &Path, mut rows: Piece) -> Result<()> {
+        while rows.batch.num_rows() > 0 {
             self.open(folder).await?;
-            let rows = self.rows_left(folder).clamp(1, batch.num_rows());
-            let piece = batch.slice(0, rows);
-            batch = batch.slice(rows, batch.num_rows() - rows);
-            self.reserve(batch_bytes(&piece)).await?;
-            self.encode(folder, piece).await?;
+            let piece = rows.take(self.rows_left(folder).clamp(1, rows.batch.num_rows()));
+            self.reserve(piece.bytes).await?;
+            self.encode(folder, piece.batch).await?;
         }
         Ok(())
     }

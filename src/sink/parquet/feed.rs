@@ -23,7 +23,14 @@ const PERMIT_BYTES: usize = 1 << 10;
 pub(super) struct Parcel {
     pub(super) folder: Path,
     pub(super) batch: RecordBatch,
-    _queued: Queued,
+    queued: Queued,
+}
+
+impl Parcel {
+    /// Bytes that its rows are.
+    pub(super) fn bytes(&self) -> usize {
+        self.queued.bytes
+    }
 }
 
 /// A parcel's share of the budget, until it is encoded.
@@ -108,7 +115,7 @@ impl Feed {
         self.memory.grow(bytes);
         let queued = Queued { _permit: permit, bytes, memory: Arc::clone(&self.memory) };
         let queue = self.route(&folder);
-        self.queues[queue].send(Parcel { folder, batch, _queued: queued }).await.ok()
+        self.queues[queue].send(Parcel { folder, batch, queued }).await.ok()
     }
 
     /// New folders take turns.

@@ -108,17 +108,40 @@ fn write_columns(lane: Lane, scratch: &mut Scratch) -> Result<Vec<ColumnEncoder>
     written.collect()
 }
 
-/// Cuts `batch` into pieces of at most `bytes_max` each, or of one row.
-pub(super) fn pieces(batch: RecordBatch, bytes_max: usize) -> Vec<RecordBatch> {
-    let rows = batch.num_rows();
-    if rows <= 1 || batch_bytes(&batch) <= bytes_max {
-        return vec![batch];
+/// Rows, and the bytes that they are: each value is looked at for that, so it is done once.
+pub(super) struct Piece {
+    pub(super) batch: RecordBatch,
+    pub(super) bytes: usize,
+}
+
+impl Piece {
+    pub(super) fn of(batch: RecordBatch) -> Self {
+        Self { bytes: batch_bytes(&batch), batch }
     }
-    // Halving finds the few large rows among many small ones.
-    let (first, second) = (batch.slice(0, rows / 2), batch.slice(rows / 2, rows - rows / 2));
-    let mut cut = pieces(first, bytes_max);
-    cut.extend(pieces(second, bytes_max));
-    cut
+
+    /// Cuts it into pieces of at most `bytes_max` each, or of one row.
+    pub(super) fn cut(self, bytes_max: usize) -> Vec<Self> {
+        let rows = self.batch.num_rows();
+        if rows <= 1 || self.bytes <= bytes_max {
+            return vec![self];
+        }
+        // Halving finds the few large rows among many small ones.
+        let (first, second) = (self.batch.slice(0, rows / 2), self.batch.slice(rows / 2, rows - rows / 2));
+        let mut cut = Self::of(first).cut(bytes_max);
+        cut.extend(Self::of(second).cut(bytes_max));
+        cut
+    }
+
+    /// Takes the first `rows` rows off it.
+    pub(super) fn take(&mut self, rows: usize) -> Self {
+        let rest = self.batch.num_rows() - rows;
+        if rest == 0 {
+            return std::mem::replace(self, Self { batch: self.batch.slice(0, 0), bytes: 0 });
+        }
+        let first = Self::of(self.batch.slice(0, rows));
+        *self = Self { batch: self.batch.slice(rows, rest), bytes: self.bytes.saturating_sub(first.bytes) };
+        first
+    }
 }
 
 /// Bytes that the rows of a batch are, not those of the buffers that they look into.
@@ -175,11 +198,18 @@ mod tests {
         .unwrap();
         assert_eq!(batch_bytes(&batch), 63 * 100 + 10_000 + 64 * (16 + 8));
         for bytes_max in [1, 500, 2_000, 1 << 20] {
-            let cut = pieces(batch.clone(), bytes_max);
-            assert_eq!(arrow::compute::concat_batches(&batch.schema(), &cut).unwrap(), batch);
-            assert!(cut.iter().all(|piece| piece.num_rows() == 1 || batch_bytes(piece) <= bytes_max), "{bytes_max}");
+            let cut = Piece::of(batch.clone()).cut(bytes_max);
+            assert!(cut.iter().all(|piece| piece.bytes == batch_bytes(&piece.batch)), "{bytes_max}");
+            assert!(cut.iter().all(|piece| piece.batch.num_rows() == 1 || piece.bytes <= bytes_max), "{bytes_max}");
+            let batches: Vec<_> = cut.into_iter().map(|piece| piece.batch).collect();
+            assert_eq!(arrow::compute::concat_batches(&batch.schema(), &batches).unwrap(), batch);
         }
-        assert_eq!(pieces(batch, 1 << 20).len(), 1);
+        let mut piece = Piece::of(batch.clone());
+        assert_eq!(piece.take(10).batch, batch.slice(0, 10));
+        assert_eq!(piece.bytes, batch_bytes(&batch.slice(10, 54)));
+        assert_eq!(piece.take(54).batch, batch.slice(10, 54));
+        assert_eq!((piece.batch.num_rows(), piece.bytes), (0, 0));
+        assert_eq!(Piece::of(batch).cut(1 << 20).len(), 1);
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Chunk {
     pub(super) fn new(settings: Settings) -> Self {
         let coding = match settings.dictionary_bytes_max {
             0 => Coding::Plain,
-            _ if settings.kind == Kind::Flags => Coding::Plain,
+            _ if settings.kind == Kind::Flags || settings.history.next_is_plain() => Coding::Plain,
             _ => Coding::Undecided(Values::new(settings.kind), Trial::default()),
         };
         Self {
@@ -236,7 +236,12 @@ impl Chunk {
         cells.clear();
         cells.extend(numbers.iter().map(|&number| values.cell(number)));
         let plain = Cells { cells: &cells, buffers: &[values.plain.bytes()] };
-        let written = if is_dictionary && !self.is_compressed_well(plain, scratch)? {
+        let is_dictionary = is_dictionary && !self.is_compressed_well(plain, scratch)?;
+        // Where it was close, the next row group may decide otherwise.
+        if !is_dictionary && !is_all && 2 * values.dictionary.cells.len() > numbers.len() {
+            self.settings.history.found_no_use();
+        }
+        let written = if is_dictionary {
             self.coding = Coding::Dictionary(values);
             self.write_numbers(&numbers, validity.as_ref(), rows, scratch)
         } else {

@@ -5,6 +5,7 @@ mod bounds;
 mod cells;
 mod chunk;
 mod dictionary;
+mod history;
 mod hybrid;
 mod levels;
 mod pages;
@@ -28,6 +29,7 @@ use parquet::schema::types::ColumnDescPtr;
 use self::bounds::{Cut, Order};
 use self::cells::Kind;
 use self::chunk::Chunk;
+use self::history::History;
 use self::pages::ClosedChunk;
 pub(super) use self::pages::Scratch;
 
@@ -54,6 +56,7 @@ pub(super) struct Settings {
     page_bytes_max: usize,
     page_rows_max: usize,
     step_rows: usize,
+    history: Arc<History>,
 }
 
 impl Settings {
@@ -98,6 +101,7 @@ impl Settings {
             page_bytes_max: properties.column_data_page_size_limit(path).min(PAGE_BYTES_MAX),
             page_rows_max: properties.data_page_row_count_limit(),
             step_rows: properties.write_batch_size().clamp(1, STEP_ROWS_MAX),
+            history: Arc::default(),
         })
     }
 }

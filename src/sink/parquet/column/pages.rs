@@ -44,7 +44,6 @@ pub(super) struct Pages {
     settings: Settings,
     data: Pieces,
     dictionary: Pieces,
-    habit: Habit,
     encodings: BTreeSet<Encoding>,
     encoding_stats: Vec<PageEncodingStats>,
     rows: u64,
@@ -71,7 +70,6 @@ impl Pages {
             settings,
             data: Pieces::default(),
             dictionary: Pieces::default(),
-            habit: Habit::default(),
             encodings: BTreeSet::from([Encoding::RLE]),
             encoding_stats: Vec::new(),
             rows: 0,
@@ -106,7 +104,9 @@ impl Pages {
         let num_values = number(facts.rows)?;
         let encoding = facts.encoding;
         self.index(&facts);
-        compress(page, self.settings.compression, texts, &mut self.habit, scratch)?;
+        let mut habit = self.settings.history.habit();
+        compress(page, self.settings.compression, texts, &mut habit, scratch)?;
+        self.settings.history.keep_habit(habit);
         let data_page = |buf| Page::DataPage {
             buf,
             num_values,

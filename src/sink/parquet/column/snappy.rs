@@ -44,7 +44,7 @@ enum Way {
 }
 
 /// How the pages of a column are compressed.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Habit {
     way: Option<Way>,
     pages: usize,

@@ -22,11 +22,13 @@ pub(super) struct Values {
     pub(super) plain: Plain,
     /// Where a text begins among the plain values.
     begins: Vec<u32>,
+    /// The cell that was numbered last.
+    last: Option<u128>,
 }
 
 impl Values {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, dictionary: Dictionary::new(), plain: Plain::new(kind, 0), begins: Vec::new() }
+        Self { kind, dictionary: Dictionary::new(), plain: Plain::new(kind, 0), begins: Vec::new(), last: None }
     }
 
     pub(super) fn memory(&self) -> usize {
@@ -41,6 +43,15 @@ impl Values {
     pub(super) fn number_all(&mut self, cells: Cells<'_>, numbers: &mut Vec<u32>) {
         numbers.reserve(cells.cells.len());
         for some in cells.cells.chunks(GUESSES) {
+            // Many columns have the same value in row after row.
+            if let (Some(&last), Some(&number)) = (self.last.as_ref(), numbers.last())
+                && some.iter().all(|&cell| cell == last)
+                && !self.is_long(last)
+            {
+                numbers.resize(numbers.len() + some.len(), number);
+                continue;
+            }
+            self.last = some.last().copied();
             let guesses = self.dictionary.guess(some);
             for (&cell, guess) in some.iter().zip(guesses) {
                 let number = match guess {
