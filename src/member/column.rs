@@ -10,8 +10,11 @@ mod verdicts;
 use std::sync::Arc;
 use std::{mem, str};
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, StringArray, StringBuilder, new_empty_array};
-use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder, StringArray, StringBuilder,
+    new_empty_array,
+};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::{CastOptions, cast, cast_with_options, nullif};
 use arrow::datatypes::{DataType, FieldRef};
 use arrow::error::ArrowError;
@@ -144,15 +147,7 @@ impl Texts {
         let before = self.bytes.len();
         self.offsets.reserve(spans.len());
         for (start, end) in spans.bounds() {
-            match spans.block[start..].first_chunk::<WIDE_BYTES>() {
-                // A copy of constant length is an instruction or two; what is too much goes again.
-                Some(wide) if end - start <= WIDE_BYTES => {
-                    let length = self.bytes.len() + end - start;
-                    self.bytes.extend_from_slice(wide);
-                    self.bytes.truncate(length);
-                }
-                _ => self.bytes.extend_from_slice(&spans.block[start..end]),
-            }
+            append_text(&mut self.bytes, &spans.block[start..], end - start);
             self.end_text();
         }
         self.bytes.len() - before + spans.len() * size_of::<i32>()
@@ -306,6 +301,33 @@ impl TextCast {
         }
         strings.finish()
     }
+}
+
+/// Appends the first `length` bytes of `from`.
+#[inline]
+pub(crate) fn append_text(bytes: &mut Vec<u8>, from: &[u8], length: usize) {
+    match from.first_chunk::<WIDE_BYTES>() {
+        // A copy of constant length is an instruction or two; what is too much goes again.
+        Some(wide) if length <= WIDE_BYTES => {
+            let end = bytes.len() + length;
+            bytes.extend_from_slice(wide);
+            bytes.truncate(end);
+        }
+        _ => bytes.extend_from_slice(&from[..length]),
+    }
+}
+
+/// Which of so many rows have a value: all but `nulls`.
+pub(crate) fn valid_but(rows: usize, nulls: &[usize]) -> Option<NullBuffer> {
+    if nulls.is_empty() {
+        return None;
+    }
+    let mut valid = BooleanBufferBuilder::new(rows);
+    valid.append_n(rows, true);
+    for row in nulls {
+        valid.set_bit(*row, false);
+    }
+    Some(valid.finish().into())
 }
 
 /// `values`, NULL where `nulls` says so.

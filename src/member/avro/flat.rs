@@ -7,12 +7,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayData, ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, DictionaryArray, Int32Array,
-    NullBufferBuilder, RecordBatch, RecordBatchOptions, StringArray, make_array, new_null_array,
+    ArrayData, ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, DictionaryArray, Int32Array, RecordBatch,
+    RecordBatchOptions, StringArray, make_array, new_null_array,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType, Int32Type, Schema, SchemaRef};
 use serde_json::Value;
+
+use crate::member::column::{append_text, valid_but};
 
 /// Reads the needed fields of records.
 #[derive(Debug)]
@@ -74,14 +76,14 @@ impl FlatRecords {
         let needed = self.fields.iter().filter(|field| field.is_needed);
         let mut columns: Vec<_> = needed.map(|field| Column::new(&field.wire, room)).collect();
         let mut cursor = Cursor { rest: bytes };
-        for _ in 0..records {
+        for record in 0..records {
             let mut needed = columns.iter_mut();
             for field in &self.fields {
                 let column = if field.is_needed { Some(needed.next()?) } else { None };
                 match (field.null.is_some_and(|null| cursor.rest.first() == Some(&null)), column) {
                     (true, column) => {
                         cursor.take(1)?;
-                        column.into_iter().for_each(Column::append_null);
+                        column.into_iter().for_each(|column| column.append_null(record));
                     }
                     (false, column) => {
                         if let Some(null) = field.null {
@@ -206,7 +208,8 @@ impl<'a> Cursor<'a> {
 }
 
 struct Column {
-    nulls: NullBufferBuilder,
+    /// The records that have none.
+    nulls: Vec<usize>,
     values: Values,
 }
 
@@ -237,7 +240,7 @@ impl Column {
             }
             Wire::Enum(symbols) => Values::Enum(Vec::with_capacity(room), Arc::clone(symbols)),
         };
-        Self { nulls: NullBufferBuilder::new(room), values }
+        Self { nulls: Vec::new(), values }
     }
 
     fn append(&mut self, cursor: &mut Cursor<'_>) -> Option<()> {
@@ -249,15 +252,15 @@ impl Column {
             Values::Float(values) => values.push(f32::from_le_bytes(cursor.array()?)),
             Values::Double(values) => values.push(f64::from_le_bytes(cursor.array()?)),
             Values::Bytes { offsets, bytes } => {
-                bytes.extend_from_slice(cursor.bytes()?);
+                let length = usize::try_from(cursor.long()?).ok()?;
+                append_text(bytes, cursor.rest, cursor.take(length)?.len());
                 offsets.push(i32::try_from(bytes.len()).ok()?);
             }
         }
-        self.nulls.append_non_null();
         Some(())
     }
 
-    fn append_null(&mut self) {
+    fn append_null(&mut self, record: usize) {
         match &mut self.values {
             Values::Null => {}
             Values::Boolean(values) => values.append(false),
@@ -267,11 +270,11 @@ impl Column {
             Values::Double(values) => values.push(0.0),
             Values::Bytes { offsets, .. } => offsets.extend_from_within(offsets.len() - 1..),
         }
-        self.nulls.append_null();
+        self.nulls.push(record);
     }
 
-    fn finish(mut self, data_type: &DataType, records: usize) -> Option<ArrayRef> {
-        let nulls = self.nulls.finish();
+    fn finish(self, data_type: &DataType, records: usize) -> Option<ArrayRef> {
+        let nulls = valid_but(records, &self.nulls);
         Some(match (self.values, data_type) {
             (Values::Null, _) => new_null_array(&DataType::Null, records),
             (Values::Boolean(mut values), _) => Arc::new(BooleanArray::new(values.finish(), nulls)),

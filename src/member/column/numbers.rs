@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::mem;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
@@ -16,7 +16,7 @@ use arrow::datatypes::{
 };
 use lexical_core::FromLexical;
 
-use super::{Spans, TextCast, Texts, Verdicts};
+use super::{Spans, TextCast, Texts, Verdicts, valid_but};
 use crate::error::Result;
 
 /// Digits that fit 64 bits, whatever they are.
@@ -124,7 +124,7 @@ impl<T: Parse> Numbers for Parsed<T> {
                 None => nulls.push(*row),
             }
         }
-        let validity = (!nulls.is_empty()).then(|| without(values.len(), &nulls));
+        let validity = valid_but(values.len(), &nulls);
         let values = T::array(values, validity);
         cast.judge(&values, nulls_wanted, verdicts, |row| {
             let index = rows.binary_search(&row).ok().filter(|index| strings.is_valid(*index))?;
@@ -132,16 +132,6 @@ impl<T: Parse> Numbers for Parsed<T> {
         });
         Ok(values)
     }
-}
-
-/// So many rows, of which some are NULL.
-fn without(rows: usize, nulls: &[usize]) -> NullBuffer {
-    let mut valid = BooleanBufferBuilder::new(rows);
-    valid.append_n(rows, true);
-    for row in nulls {
-        valid.set_bit(*row, false);
-    }
-    valid.finish().into()
 }
 
 /// A type whose usual texts are parsed here.
