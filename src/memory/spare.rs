@@ -2,6 +2,7 @@
 //!
 //! A fresh buffer costs a page fault and a cleared page for every 4 KiB, more than some take to fill it.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use parking_lot::Mutex;
 pub(crate) struct Spare(Arc<Shelf>);
 
 struct Shelf {
-    buffers: Mutex<Vec<Vec<u8>>>,
+    /// The last one that came back is the last one here.
+    buffers: Mutex<VecDeque<Vec<u8>>>,
     /// How many are kept at most.
     most: usize,
     /// Smaller ones aren't worth keeping.
@@ -26,14 +28,15 @@ impl Spare {
         Self(Arc::new(Shelf { buffers: Mutex::default(), most, bytes_min }))
     }
 
-    /// One that has room for `bytes`, with something in it that has no meaning, if there is one.
+    /// One that has room for `bytes`, with something in it that has no meaning, if there is one. It has at most twice the room:
+    /// whoever looks into it keeps all of it.
     pub(crate) fn reuse(&self, bytes: usize) -> Option<Vec<u8>> {
         if bytes < self.0.bytes_min {
             return None;
         }
         let mut buffers = self.0.buffers.lock();
-        let place = buffers.iter().position(|buffer| buffer.capacity() >= bytes)?;
-        Some(buffers.swap_remove(place))
+        let place = buffers.iter().rposition(|buffer| (bytes..=2 * bytes).contains(&buffer.capacity()))?;
+        buffers.remove(place)
     }
 
     /// An empty one with room for `bytes`.
@@ -79,13 +82,10 @@ impl Drop for Lent {
             return;
         }
         let mut buffers = shelf.buffers.lock();
-        if buffers.len() < shelf.most {
-            buffers.push(std::mem::take(&mut self.buffer));
-        } else if let Some(smallest) = buffers.iter_mut().min_by_key(|buffer| buffer.capacity())
-            && smallest.capacity() < bytes
-        {
-            // A larger one serves more.
-            std::mem::swap(smallest, &mut self.buffer);
+        buffers.push_back(std::mem::take(&mut self.buffer));
+        if buffers.len() > shelf.most {
+            // What comes is like what came last.
+            buffers.pop_front();
         }
     }
 }
@@ -110,12 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_few_are_kept() {
+    fn the_last_few_are_kept_for_what_is_about_as_long() {
         let spare = Spare::of(3, 10);
-        let lent: Vec<Bytes> = [9, 10, 11, 20, 30, 10, 40].map(|bytes| spare.lend(vec![0; bytes], 1)).into();
-        drop(lent);
-        let mut kept: Vec<_> = std::iter::from_fn(|| spare.reuse(10)).map(|buffer| buffer.capacity()).collect();
-        kept.sort_unstable();
-        assert_eq!(kept, [20, 30, 40]);
+        for bytes in [9, 30, 11, 20, 10, 9, 40] {
+            drop(spare.lend(vec![0; bytes], 1));
+        }
+        assert_eq!(spare.len(), 3);
+        let lengths = [100, 41, 19, 10, 10, 25, 20].map(|bytes| spare.reuse(bytes).map(|buffer| buffer.len()));
+        assert_eq!(lengths, [None, None, Some(20), Some(10), None, Some(40), None]);
+        drop(Spare::of(0, 1).lend(vec![0; 10], 10));
     }
 }

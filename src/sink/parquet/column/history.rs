@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use parquet::basic::Encoding;
 
 use super::snappy::Habit;
 
@@ -14,7 +15,8 @@ const CHUNKS_PER_TRIAL: usize = 16;
 pub(super) struct History {
     /// So many chunks need no trial.
     plain_chunks: AtomicUsize,
-    habit: Mutex<Habit>,
+    /// How pages of plain values are compressed, and those of numbers of values.
+    habits: Mutex<(Habit, Habit)>,
 }
 
 impl History {
@@ -28,13 +30,16 @@ impl History {
         self.plain_chunks.store(CHUNKS_PER_TRIAL - 1, Ordering::Relaxed);
     }
 
-    /// How pages are compressed. Of what two encoders note at the same time one is lost, and there will be more.
-    pub(super) fn habit(&self) -> Habit {
-        *self.habit.lock()
+    /// How pages of that encoding are compressed.
+    pub(super) fn habit(&self, encoding: Encoding) -> Habit {
+        let (plain, numbers) = *self.habits.lock();
+        if encoding == Encoding::PLAIN { plain } else { numbers }
     }
 
-    pub(super) fn keep_habit(&self, habit: Habit) {
-        *self.habit.lock() = habit;
+    /// Of what two encoders note at the same time one is lost, and there will be more.
+    pub(super) fn keep_habit(&self, encoding: Encoding, habit: Habit) {
+        let (plain, numbers) = &mut *self.habits.lock();
+        *(if encoding == Encoding::PLAIN { plain } else { numbers }) = habit;
     }
 }
 

@@ -104,9 +104,9 @@ impl Pages {
         let num_values = number(facts.rows)?;
         let encoding = facts.encoding;
         self.index(&facts);
-        let mut habit = self.settings.history.habit();
+        let mut habit = self.settings.history.habit(encoding);
         compress(page, self.settings.compression, texts, &mut habit, scratch)?;
-        self.settings.history.keep_habit(habit);
+        self.settings.history.keep_habit(encoding, habit);
         let data_page = |buf| Page::DataPage {
             buf,
             num_values,
