@@ -307,10 +307,10 @@ impl Job {
         let encoders = share(config.encoders * GROUP_BYTES, GROUP_BYTES_MIN, GROUPS_SHARE) / GROUP_BYTES_MIN;
         let encoders = encoders.clamp(1, config.encoders);
         let group_bytes = share(encoders * GROUP_BYTES, GROUP_BYTES_MIN, GROUPS_SHARE) / encoders;
-        let part_bytes = if config.store.as_str().starts_with("file:") {
-            FILE_PART_BYTES
-        } else {
-            share(execution.objectstore_writer_buffer_size.max(1), PART_BYTES_MIN, 2 * PARTS_SHARE)
+        let buffer_bytes = execution.objectstore_writer_buffer_size.max(1);
+        let part_bytes = match config.store.as_str().starts_with("file:") {
+            true => FILE_PART_BYTES.min(buffer_bytes),
+            false => share(buffer_bytes, PART_BYTES_MIN, 2 * PARTS_SHARE),
         };
         let sending = share(PARTS_SENDING * part_bytes, part_bytes, PARTS_SHARE) / part_bytes;
         let metric = |name, category| MetricBuilder::new(metrics).with_category(category).global_counter(name);
