@@ -37,9 +37,6 @@ mod sequence;
 mod tests;
 mod window;
 
-/// Requests under way once the window is open, where nobody measures how many suit.
-const REQUESTS_AHEAD: u64 = 4;
-
 /// Part of a limited memory that all readers of a scan together may read ahead into.
 const PREFETCH_SHARE: u64 = 4;
 
@@ -130,7 +127,6 @@ impl FetchSettings {
             Some(line) => line.sizes(self),
             None => Sizes {
                 range_bytes: self.range_bytes,
-                requests: REQUESTS_AHEAD,
                 window_bytes: self.prefetch_bytes,
                 hop_bytes_min: self.hop_bytes_min,
             },

@@ -60,8 +60,6 @@ const RARELY: u64 = 32;
 pub(super) struct Sizes {
     /// The largest range.
     pub(super) range_bytes: u64,
-    /// Requests under way once the window is open.
-    pub(super) requests: u64,
     /// What one reader may have under way or waiting.
     pub(super) window_bytes: u64,
     /// A skip of fewer bytes is read through.
@@ -146,7 +144,6 @@ impl Line {
         let hop_bytes_most = range_bytes_max.min(settings.prefetch_bytes).max(HOP_BYTES_MIN);
         Sizes {
             range_bytes,
-            requests,
             window_bytes: share.min(settings.prefetch_bytes),
             hop_bytes_min: reach.clamp(HOP_BYTES_MIN, hop_bytes_most),
         }
@@ -186,31 +183,30 @@ mod tests {
 
     #[test]
     fn ranges_and_requests_suit_the_line() {
-        // Microseconds, bytes a second and connection, readers: range, requests and window.
+        // Microseconds, bytes a second and connection, readers: range and window.
         for (latency, rate, readers, want) in [
             // A file, and a loopback.
-            (20, 8 << 30, 1, (16 * MIB, 4, 64 * MIB)),
-            (500, 1 << 30, 1, (16 * MIB, 4, 64 * MIB)),
-            (500, 1 << 30, 2, (8 * MIB, 2, 16 * MIB)),
-            (500, 1 << 30, 16, (2 * MIB, 2, 4 * MIB)),
+            (20, 8 << 30, 1, (16 * MIB, 64 * MIB)),
+            (500, 1 << 30, 1, (16 * MIB, 64 * MIB)),
+            (500, 1 << 30, 2, (8 * MIB, 16 * MIB)),
+            (500, 1 << 30, 16, (2 * MIB, 4 * MIB)),
             // Slow connections, of which many are needed.
-            (50_000, 26_214_400, 1, (3_932_000, 32, 125_800_000)),
-            (50_000, 26_214_400, 8, (3_932_000, 4, 15_728_000)),
+            (50_000, 26_214_400, 1, (3_932_000, 125_800_000)),
+            (50_000, 26_214_400, 8, (3_932_000, 15_728_000)),
             // A bucket in the same region, and one far away.
-            (20_000, 90 << 20, 1, (5_662_000, 15, 84_934_000)),
-            (150_000, 30 << 20, 1, (8 * MIB, 32, 128 * MIB)),
-            (150_000, 30 << 20, 16, (8 * MIB, 2, 8 * MIB)),
+            (20_000, 90 << 20, 1, (5_662_000, 84_934_000)),
+            (150_000, 30 << 20, 1, (8 * MIB, 128 * MIB)),
+            (150_000, 30 << 20, 16, (8 * MIB, 8 * MIB)),
             // A telephone.
-            (100_000, 1 << 20, 1, (2 * MIB, 32, 64 * MIB)),
+            (100_000, 1 << 20, 1, (2 * MIB, 64 * MIB)),
         ] {
             let sizes = settled(latency, rate, readers);
             let about = |is: u64, want: u64| is.abs_diff(want) <= want / 50;
-            let (range_bytes, requests, window_bytes) = want;
+            let (range_bytes, window_bytes) = want;
             assert!(
                 about(sizes.range_bytes, range_bytes) && about(sizes.window_bytes, window_bytes),
                 "{latency} {rate} {readers}: {sizes:?}"
             );
-            assert_eq!(sizes.requests, requests, "{latency} {rate} {readers}: {sizes:?}");
         }
     }
 
@@ -248,14 +244,14 @@ mod tests {
             line.brought(1 << 20, answer + Duration::from_millis(1) + busy);
         }
         let sizes = line.sizes(&settings);
-        assert!(sizes.requests <= 6 && sizes.window_bytes <= 64 * MIB, "{sizes:?}");
+        assert!(sizes.window_bytes / sizes.range_bytes <= 6 && sizes.window_bytes <= 64 * MIB, "{sizes:?}");
     }
 
     #[test]
     fn nothing_is_known_before_the_first_answer() {
         let (line, settings) = (Line::default(), FetchSettings::measured());
         let sizes = line.sizes(&settings);
-        assert_eq!((sizes.range_bytes, sizes.requests, sizes.hop_bytes_min), (16 * MIB, 4, settings.hop_bytes_min));
+        assert_eq!((sizes.range_bytes, sizes.hop_bytes_min), (16 * MIB, settings.hop_bytes_min));
         // Headers alone don't tell how fast bodies come.
         line.answered(Duration::from_millis(50));
         line.brought(16 << 10, Duration::from_millis(50));

@@ -24,6 +24,9 @@ const WINDOW_GROWTH: u64 = 4;
 /// two reads, and some read whole parts only.
 const PART_BYTES: u64 = 8 << 20;
 
+/// Shorter ranges aren't cut: they are what a hop asks for, and nobody may go on behind them.
+const CUT_BYTES_MIN: u64 = 1 << 20;
+
 /// Ranges under way.
 pub(super) struct Window {
     /// Known from the begin, or from the first response.
@@ -210,5 +213,26 @@ impl Window {
 /// How long a range of `len` bytes is that doesn't go on from one part into the next.
 fn up_to_part(start: u64, len: u64) -> u64 {
     let end = (start + len) / PART_BYTES * PART_BYTES;
-    if end > start { end - start } else { len }
+    if len >= CUT_BYTES_MIN && end > start { end - start } else { len }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_ranges_end_where_parts_do() {
+        const MIB: u64 = 1 << 20;
+        for (start, len, want) in [
+            (0, 8 * MIB, 8 * MIB),
+            (MIB / 4, 8 * MIB, 8 * MIB - MIB / 4),
+            (8 * MIB, 16 * MIB, 16 * MIB),
+            (3 * MIB, 16 * MIB, 13 * MIB),
+            (5 * MIB, 2 * MIB, 2 * MIB),
+            (7 * MIB, 2 * MIB, MIB),
+            (8 * MIB - 10, 16 << 10, 16 << 10),
+        ] {
+            assert_eq!(up_to_part(start, len), want, "{len} from {start}");
+        }
+    }
 }

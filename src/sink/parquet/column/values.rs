@@ -22,13 +22,11 @@ pub(super) struct Values {
     pub(super) plain: Plain,
     /// Where a text begins among the plain values.
     begins: Vec<u32>,
-    /// The cell that was numbered last.
-    last: Option<u128>,
 }
 
 impl Values {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, dictionary: Dictionary::new(), plain: Plain::new(kind, 0), begins: Vec::new(), last: None }
+        Self { kind, dictionary: Dictionary::new(), plain: Plain::new(kind, 0), begins: Vec::new() }
     }
 
     pub(super) fn memory(&self) -> usize {
@@ -44,14 +42,14 @@ impl Values {
         numbers.reserve(cells.cells.len());
         for some in cells.cells.chunks(GUESSES) {
             // Many columns have the same value in row after row.
-            if let (Some(&last), Some(&number)) = (self.last.as_ref(), numbers.last())
+            if let Some(&number) = numbers.last()
+                && let last = self.dictionary.cells[number as usize]
                 && some.iter().all(|&cell| cell == last)
                 && !self.is_long(last)
             {
                 numbers.resize(numbers.len() + some.len(), number);
                 continue;
             }
-            self.last = some.last().copied();
             let guesses = self.dictionary.guess(some);
             for (&cell, guess) in some.iter().zip(guesses) {
                 let number = match guess {
