@@ -7,8 +7,8 @@
 mod numbers;
 mod verdicts;
 
+use std::str;
 use std::sync::Arc;
-use std::{mem, str};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder, StringArray, StringBuilder,
@@ -22,6 +22,7 @@ use regex::Regex;
 
 use self::numbers::{Numbers, numbers};
 pub(crate) use self::verdicts::Verdicts;
+use super::room::Room;
 use super::utf8;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::OnInvalidUtf8;
@@ -90,7 +91,11 @@ impl Column {
 
     /// An empty column of the same kind.
     pub(crate) fn fork(&self) -> Self {
-        Self::new(Arc::clone(&self.cast))
+        let gathered = match &self.gathered {
+            Gathered::Texts(texts) => Gathered::Texts(texts.fork()),
+            Gathered::Numbers(numbers) => Gathered::Numbers(numbers.fork()),
+        };
+        Self { cast: Arc::clone(&self.cast), gathered }
     }
 
     /// Appends a row. Gives the bytes that it takes.
@@ -109,7 +114,7 @@ impl Column {
         }
     }
 
-    /// Takes the values out, leaves room for as many again, and tells `verdicts` about those that don't fit.
+    /// Takes the values out, and tells `verdicts` about those that don't fit.
     ///
     /// # Errors
     /// None that a text could cause: misfits go to `verdicts`, whatever the policy.
@@ -122,21 +127,32 @@ impl Column {
 }
 
 /// The texts of one column, one behind the other, not yet known to be UTF-8.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Texts {
     bytes: Vec<u8>,
+    /// Where each text begins and the last one ends; empty without texts.
     offsets: Vec<i32>,
-}
-
-impl Default for Texts {
-    fn default() -> Self {
-        Self { bytes: Vec::new(), offsets: vec![0] }
-    }
+    rooms: [Room; 2],
 }
 
 impl Texts {
+    /// None, with room for as many.
+    fn fork(&self) -> Self {
+        Self { rooms: self.rooms.clone(), ..Self::default() }
+    }
+
+    /// Gets ready for the first text.
+    fn open(&mut self) {
+        if self.offsets.is_empty() {
+            self.rooms[0].open(&mut self.bytes);
+            self.rooms[1].open(&mut self.offsets);
+            self.offsets.push(0);
+        }
+    }
+
     /// Appends a text. Gives the bytes that it takes.
     fn push(&mut self, text: &[u8]) -> usize {
+        self.open();
         self.bytes.extend_from_slice(text);
         self.end_text();
         text.len() + size_of::<i32>()
@@ -144,6 +160,7 @@ impl Texts {
 
     /// Appends texts. Gives the bytes that they take.
     fn extend(&mut self, spans: Spans<'_>) -> usize {
+        self.open();
         let before = self.bytes.len();
         self.offsets.reserve(spans.len());
         for (start, end) in spans.bounds() {
@@ -158,15 +175,14 @@ impl Texts {
         self.offsets.push(i32::try_from(self.bytes.len()).expect("decoders flush long before a column has 2 GiB"));
     }
 
-    /// Takes the texts out, and leaves room for as many again.
+    /// Takes the texts out.
     fn take(&mut self) -> Self {
-        let mut next = Self { bytes: Vec::with_capacity(self.bytes.len()), offsets: Vec::new() };
-        next.offsets.reserve(self.offsets.len());
-        next.offsets.push(0);
-        mem::replace(self, next)
+        let [bytes, offsets] = &self.rooms;
+        Self { bytes: bytes.take(&mut self.bytes), offsets: offsets.take(&mut self.offsets), rooms: Default::default() }
     }
 
-    fn into_array(self) -> BinaryArray {
+    fn into_array(mut self) -> BinaryArray {
+        self.open();
         BinaryArray::new(OffsetBuffer::new(ScalarBuffer::from(self.offsets)), Buffer::from_vec(self.bytes), None)
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod content;
 pub(crate) mod csv;
 pub(crate) mod json;
 pub(crate) mod lines;
+mod room;
 pub(crate) mod rows;
 #[cfg(test)]
 pub(crate) mod tests;

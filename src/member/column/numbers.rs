@@ -18,6 +18,7 @@ use lexical_core::FromLexical;
 
 use super::{Spans, TextCast, Texts, Verdicts, valid_but};
 use crate::error::Result;
+use crate::member::room::Room;
 
 /// Digits that fit 64 bits, whatever they are.
 const DIGITS_MAX: usize = 18;
@@ -30,14 +31,17 @@ pub(super) trait Numbers: Debug + Send {
     /// Appends the values of texts. Gives the bytes that they take.
     fn extend(&mut self, spans: Spans<'_>, cast: &TextCast) -> usize;
 
-    /// Takes the values out, leaves room for as many again, and tells `verdicts` about those that don't fit.
+    /// None of the same type, with room for as many.
+    fn fork(&self) -> Box<dyn Numbers>;
+
+    /// Takes the values out, and tells `verdicts` about those that don't fit.
     fn finish(&mut self, cast: &TextCast, verdicts: &mut Verdicts<'_>) -> Result<ArrayRef>;
 }
 
 /// The empty column for values of type `to`, if there is a parser for them here.
 pub(super) fn numbers(to: &DataType) -> Option<Box<dyn Numbers>> {
     fn of<T: Parse>() -> Option<Box<dyn Numbers>> {
-        Some(Box::new(Parsed::<T> { values: Vec::new(), nulls: Vec::new(), texts: Texts::default(), rows: Vec::new() }))
+        Some(Box::new(Parsed::<T>::new(Room::default())))
     }
     match to {
         DataType::Boolean => of::<Booleans>(),
@@ -64,9 +68,15 @@ struct Parsed<T: Parse> {
     /// Texts that are not plainly values, and the rows they belong to.
     texts: Texts,
     rows: Vec<usize>,
+    /// For the values.
+    room: Room,
 }
 
 impl<T: Parse> Parsed<T> {
+    fn new(room: Room) -> Self {
+        Self { values: Vec::new(), nulls: Vec::new(), texts: Texts::default(), rows: Vec::new(), room }
+    }
+
     /// Appends what is not plainly a value.
     #[cold]
     fn push_text(&mut self, text: &[u8]) -> usize {
@@ -101,6 +111,7 @@ impl<T: Parse> Numbers for Parsed<T> {
             return spans.texts().map(|text| self.push(text, cast)).sum();
         }
         let mut bytes = spans.len() * size_of::<T::Native>();
+        self.room.open(&mut self.values);
         self.values.reserve(spans.len());
         for text in spans.texts() {
             match T::parse(text) {
@@ -112,11 +123,14 @@ impl<T: Parse> Numbers for Parsed<T> {
         bytes
     }
 
+    fn fork(&self) -> Box<dyn Numbers> {
+        Box::new(Self::new(self.room.clone()))
+    }
+
     fn finish(&mut self, cast: &TextCast, verdicts: &mut Verdicts<'_>) -> Result<ArrayRef> {
-        let next = Vec::with_capacity(self.values.len());
-        let mut values = mem::replace(&mut self.values, next);
+        let mut values = self.room.take(&mut self.values);
         let (mut nulls, rows) = (mem::take(&mut self.nulls), mem::take(&mut self.rows));
-        let (strings, parsed) = cast.parse(mem::take(&mut self.texts), verdicts)?;
+        let (strings, parsed) = cast.parse(self.texts.take(), verdicts)?;
         let nulls_wanted = nulls.len() + strings.null_count();
         for (index, row) in rows.iter().enumerate() {
             match T::value(&parsed, index) {

@@ -1,7 +1,6 @@
 //! Records become batches: gathered column by column, and settled when there are enough.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
@@ -13,6 +12,7 @@ use super::{CsvOptions, header, misfit_of, too_long};
 use crate::batch::batch_bytes_max;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::column::{Column, Spans, TextCast, Verdicts};
+use crate::member::room::Room;
 use crate::member::{RecordOptions, Records};
 use crate::policy::OnBadRow;
 use crate::report::BadRows;
@@ -45,6 +45,8 @@ pub(super) struct Rows {
     layout: Option<Arc<Layout>>,
     /// Its record numbers.
     numbers: Vec<i64>,
+    /// For these.
+    room: Room,
     /// Bytes of both.
     buffered: usize,
     /// Where the next rows of it begin, as fields of an index.
@@ -77,6 +79,7 @@ impl Rows {
             columns: options.projection.iter().map(|place| Column::new(Arc::clone(&casts[*place]))).collect(),
             layout,
             numbers: Vec::new(),
+            room: Room::default(),
             buffered: 0,
             firsts: Vec::new(),
             batch_bytes_max: batch_bytes_max(&options.allowance),
@@ -96,6 +99,7 @@ impl Rows {
             columns: self.columns.iter().map(Column::fork).collect(),
             layout: self.layout.clone(),
             numbers: Vec::new(),
+            room: self.room.clone(),
             buffered: 0,
             firsts: Vec::new(),
             batch_bytes_max: self.batch_bytes_max,
@@ -178,6 +182,7 @@ impl Rows {
             self.buffered += column.extend(spans);
         }
         let before = self.records;
+        self.room.open(&mut self.numbers);
         self.numbers.extend(self.firsts.iter().zip(before + 1..).map(|(_, number)| number));
         self.records += i64::try_from(self.firsts.len()).expect("a block has few lines");
         self.buffered += self.firsts.len() * size_of::<i64>();
@@ -221,8 +226,7 @@ impl Rows {
             return Ok(());
         }
         self.buffered = 0;
-        let capacity = self.numbers.len();
-        let numbers = mem::replace(&mut self.numbers, Vec::with_capacity(capacity));
+        let numbers = self.room.take(&mut self.numbers);
         let mut verdicts = Verdicts::new(&numbers, self.options.on_bad_row, self.options.bad_rows.room());
         let places = self.layout.iter().flat_map(|layout| &layout.places);
         let columns = places.zip(&mut self.columns).zip(self.projected.fields());

@@ -3,8 +3,9 @@
 //! All readers of a scan share one. The rule: a range is at least as long as [`BODY_LATENCIES`] times what one connection brings
 //! while an answer is waited for, so that waiting is a small part of reading; a skip of less than that is read
 //! through; and there are as many requests under way as fill [`LINE_BYTES_PER_SEC`] at what one of them was seen to
-//! bring. Where those are few, ranges are longer. On a loopback that is four ranges of 16 MiB; at 50 ms and 25 MB/s it is some
-//! thirty of four.
+//! bring, but few where answers come at once. Where they are few, ranges are longer, and longest for a reader that is alone and
+//! waits. On a loopback that is three ranges of 32 MiB for such a reader, and four of 8 MiB for two that have enough to do; at 50 ms
+//! and 25 MB/s it is some thirty of four.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,8 +22,15 @@ const LINE_BYTES_PER_SEC: u64 = 1 << 30;
 /// Requests under way once the window is open, however fast one is: while one is read, others come.
 const REQUESTS_MIN: u64 = 4;
 
+/// The same for a reader that is alone and waits: fewer and longer ones are sooner there.
+const REQUESTS_MIN_WAITING: u64 = 3;
+
 /// Beyond that servers answer that they are busy.
 const REQUESTS_MAX: u64 = 32;
+
+/// For each millisecond that an answer takes at least, one more request suits. Where answers come at once, connections are slow since
+/// they share a disk or a processor, and more of them only get in each other's way.
+const NANOS_PER_REQUEST: u64 = 1_000_000;
 
 /// Where there are many readers, each has at least one request under way beside the one that it waits for.
 pub(super) const REQUESTS_READER_MIN: u64 = 2;
@@ -33,15 +41,18 @@ const RANGE_BYTES_MIN: u64 = 2 << 20;
 /// Ranges may be so long however many requests are under way.
 const RANGE_BYTES_ANYWAY: u64 = 8 << 20;
 
-/// Longer ones save little: for ranges of 16 MiB a SeaweedFS takes a tenth more of a processor than for whole objects, for 8 MiB a third
-/// more, for 2 MiB three times as much.
-pub(super) const RANGE_BYTES_MAX: u64 = 16 << 20;
+/// Longer ones save nothing: for ranges of 32 MiB a SeaweedFS takes no more of a processor than for whole objects, for 16 MiB a tenth more,
+/// for 8 MiB a quarter, for 2 MiB three times as much.
+pub(super) const RANGE_BYTES_MAX: u64 = 32 << 20;
 
 /// Smaller skips aren't worth a request of their own, not even of a file.
 const HOP_BYTES_MIN: u64 = 64 << 10;
 
 /// Bytes that all readers together may have under way or waiting where the network is fast.
 const READ_AHEAD_BYTES: u64 = 64 << 20;
+
+/// The same for a reader that is alone and waits.
+const READ_AHEAD_BYTES_WAITING: u64 = 96 << 20;
 
 /// The same where latency times bandwidth wants more.
 pub(super) const READ_AHEAD_BYTES_MAX: u64 = 128 << 20;
@@ -54,6 +65,12 @@ const RATE_BYTES_MIN: u64 = 256 << 10;
 
 /// Part of the way that an estimate moves towards a worse sample; half of it towards a better one.
 const RARELY: u64 = 32;
+
+/// All pieces: how many of them were waited for is told as a part of this.
+const ALL_PIECES: u64 = 1 << 10;
+
+/// Part of the way that one piece moves that.
+const PER_PIECE: u64 = 8;
 
 /// How much to ask for, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +91,10 @@ pub(crate) struct Line {
     /// What one request brought, its latency included; 0 before the first one.
     bytes_per_sec: AtomicU64,
     readers: AtomicU64,
+    /// The shortest time from a request to its answer; 0 before the first one.
+    quickest_nanos: AtomicU64,
+    /// Pieces that readers waited for of late, in parts of [`ALL_PIECES`].
+    waited: AtomicU64,
 }
 
 /// A reader's place on the line.
@@ -97,6 +118,10 @@ impl Line {
     /// short one is never by chance: it counts for more.
     pub(super) fn answered(&self, after: Duration) {
         let (nanos, before) = (nanos(after), self.latency_nanos.load(Ordering::Relaxed));
+        let quickest = self.quickest_nanos.load(Ordering::Relaxed);
+        if !(1..=nanos).contains(&quickest) {
+            self.quickest_nanos.store(nanos, Ordering::Relaxed);
+        }
         let smoothed = match before {
             0 => nanos,
             _ if nanos < before => before - (before - nanos) / 2,
@@ -120,24 +145,37 @@ impl Line {
         self.bytes_per_sec.store(smoothed.max(1), Ordering::Relaxed);
     }
 
+    /// Notes whether a piece was waited for.
+    pub(super) fn took(&self, has_waited: bool) {
+        let before = self.waited.load(Ordering::Relaxed);
+        let waited = if has_waited { before + (ALL_PIECES - before) / PER_PIECE } else { before - before / PER_PIECE };
+        self.waited.store(waited, Ordering::Relaxed);
+    }
+
     /// What suits the line now; never more than `settings` say, and what they say where nothing is known yet.
     pub(super) fn sizes(&self, settings: &FetchSettings) -> Sizes {
         let latency_nanos = self.latency_nanos.load(Ordering::Relaxed);
         let bytes_per_sec = self.bytes_per_sec.load(Ordering::Relaxed);
         let readers = self.readers.load(Ordering::Relaxed).max(1);
+        let is_waiting = self.waited.load(Ordering::Relaxed) > ALL_PIECES / 2;
+        let (requests_min, read_ahead_bytes) = match readers {
+            1 if is_waiting => (REQUESTS_MIN_WAITING, READ_AHEAD_BYTES_WAITING),
+            _ => (REQUESTS_MIN, READ_AHEAD_BYTES),
+        };
         let (reach, requests) = match (latency_nanos, bytes_per_sec) {
-            (0, _) | (_, 0) => (settings.hop_bytes_min, REQUESTS_MIN),
+            (0, _) | (_, 0) => (settings.hop_bytes_min, requests_min),
             _ => {
                 let bytes = u128::from(bytes_per_sec) * u128::from(BODY_LATENCIES * latency_nanos) / NANOS_PER_SEC;
                 let reach = u64::try_from(bytes).unwrap_or(u64::MAX);
-                (reach, (LINE_BYTES_PER_SEC / bytes_per_sec).clamp(REQUESTS_MIN, REQUESTS_MAX))
+                let requests_max = requests_min + self.quickest_nanos.load(Ordering::Relaxed) / NANOS_PER_REQUEST;
+                (reach, (LINE_BYTES_PER_SEC / bytes_per_sec).clamp(requests_min, requests_max.min(REQUESTS_MAX)))
             }
         };
         // Long ranges cost servers least. Where many requests suit, there is no room for as many long ones.
-        let roomy = READ_AHEAD_BYTES / (requests * readers);
+        let roomy = read_ahead_bytes / (requests * readers);
         let range_bytes_max = roomy.max(RANGE_BYTES_ANYWAY).min(settings.range_bytes);
         let range_bytes = reach.max(roomy).max(RANGE_BYTES_MIN).min(range_bytes_max);
-        let all = requests.saturating_mul(range_bytes).clamp(READ_AHEAD_BYTES, READ_AHEAD_BYTES_MAX);
+        let all = requests.saturating_mul(range_bytes).clamp(read_ahead_bytes, READ_AHEAD_BYTES_MAX);
         let requests = if readers == 1 { requests } else { (requests / readers).max(REQUESTS_READER_MIN) };
         let share = (all / readers).max(READER_BYTES_MIN).min(requests.saturating_mul(range_bytes));
         // Reading through more than may be under way takes several answers, one after the other; a hop takes one.
@@ -197,6 +235,9 @@ mod tests {
             (20_000, 90 << 20, 1, (5_662_000, 84_934_000)),
             (150_000, 30 << 20, 1, (8 * MIB, 128 * MIB)),
             (150_000, 30 << 20, 16, (8 * MIB, 8 * MIB)),
+            // A disk or a processor that all connections share.
+            (1_000, 100 << 20, 1, (13_421_000, 64 * MIB)),
+            (3_000, 100 << 20, 2, (4_793_000, 14_380_000)),
             // A telephone.
             (100_000, 1 << 20, 1, (2 * MIB, 64 * MIB)),
         ] {
@@ -208,6 +249,24 @@ mod tests {
                 "{latency} {rate} {readers}: {sizes:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_reader_that_is_alone_and_waits_gets_longer_ranges() {
+        let (line, settings) = (Arc::new(Line::default()), FetchSettings::measured());
+        line.answered(Duration::from_micros(500));
+        line.brought(8 << 20, Duration::from_millis(8));
+        let sizes = || line.sizes(&settings);
+        let seat = line.sit();
+        assert_eq!((sizes().range_bytes, sizes().window_bytes), (16 * MIB, 64 * MIB));
+        (0..10).for_each(|_| line.took(true));
+        assert_eq!((sizes().range_bytes, sizes().window_bytes), (32 * MIB, 96 * MIB));
+        let other = line.sit();
+        assert_eq!((sizes().range_bytes, sizes().window_bytes), (8 * MIB, 16 * MIB));
+        drop(other);
+        (0..10).for_each(|_| line.took(false));
+        assert_eq!((sizes().range_bytes, sizes().window_bytes), (16 * MIB, 64 * MIB));
+        drop(seat);
     }
 
     #[test]

@@ -120,7 +120,8 @@ impl Window {
             return Ok(Piece::End { size: self.size.unwrap_or(0) });
         };
         // Whoever finds everything in place needs no more of it than long ranges, which cost everybody least.
-        let is_slow = object.settings.line.is_none() || !front.task.is_finished();
+        let has_waited = !front.task.is_finished();
+        let is_slow = object.settings.line.is_none() || has_waited;
         let is_short = self.window_bytes < REQUESTS_READER_MIN.saturating_mul(sizes.range_bytes);
         let fetched = match (&mut front.task).await {
             Ok(fetched) => fetched,
@@ -134,6 +135,9 @@ impl Window {
             // The first range of an object of unknown length may be the whole object.
             self.size = object.size();
             self.next_start = range.start + len_of(&bytes);
+        }
+        if let Some(line) = &object.settings.line {
+            line.took(has_waited);
         }
         self.given = range.start + len_of(&bytes);
         if (is_slow || is_short) && !(self.is_selective && self.given <= self.wanted_to) {
