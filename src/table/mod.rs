@@ -23,7 +23,7 @@ mod source;
 mod sql;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -37,6 +37,7 @@ use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use tokio::runtime::Handle;
 use url::Url;
@@ -63,6 +64,9 @@ use crate::scan::ScanOptions;
 use crate::schema::{lines_schema, members_schema, provenance_fields, text_schema};
 use crate::stats::Stats;
 use crate::store::{Connection, FetchSettings, FetchTarget, Listing, Purpose, Stores, list};
+
+/// Locators of one table that are listed, or looked into, at once: each waits for its store.
+const LOCATORS_AT_ONCE: usize = 16;
 
 /// One or several locators as a table.
 ///
@@ -176,21 +180,25 @@ impl TarTable {
     }
 
     async fn infer(&self, session: &dyn Session) -> Result<Schema> {
-        let options = self.options.or_session(&session_config(session));
         let planned = Arc::clone(&self.planned.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut schemas = Vec::new();
-        for locator in &self.locators {
-            let connection = self.connect(session, locator, &options)?;
-            let runtime = IoRuntime::of(session);
-            let archives = self.list(runtime.as_ref(), &connection, locator, &options, &planned).await?.archives;
-            let mut scan = scan_options(&options, Arc::new(Schema::empty()), locator);
-            scan.fetch.runtime = runtime;
-            let first = archives.iter().take(infer::ARCHIVES_MAX);
-            let targets: Vec<FetchTarget> = first.map(|archive| fetch_target(archive, &connection.store)).collect();
-            let (memory, _) = memory::memory_of(session, infer::ARCHIVES_MAX);
-            schemas.push(infer::infer(&targets, &scan, options.infer_records(), &memory, &planned).await?);
-        }
+        let schemas: Vec<_> =
+            self.locators.iter().map(|locator| self.infer_locator(session, locator, &planned)).collect();
+        let schemas: Vec<_> = stream::iter(schemas).buffered(LOCATORS_AT_ONCE).try_collect().await?;
         Ok(crate::member::unite::unite(schemas))
+    }
+
+    async fn infer_locator(&self, session: &dyn Session, locator: &Locator, planned: &Arc<Stats>) -> Result<Schema> {
+        let options = self.options.or_session(&session_config(session));
+        let connection = self.connect(session, locator, &options)?;
+        let runtime = IoRuntime::of(session);
+        let archives = self.list(runtime.as_ref(), &connection, locator, &options, planned).await?.archives;
+        let mut scan = scan_options(&options, Arc::new(Schema::empty()), locator);
+        scan.fetch.runtime = runtime;
+        let first = archives.iter().take(infer::ARCHIVES_MAX);
+        let targets: Vec<FetchTarget> = first.map(|archive| fetch_target(archive, &connection.store)).collect();
+        let readers = infer::ARCHIVES_MAX * self.locators.len().min(LOCATORS_AT_ONCE);
+        let (memory, _) = memory::memory_of(session, readers);
+        infer::infer(&targets, &scan, options.infer_records(), &memory, planned).await
     }
 
     /// The archives of one locator; what the policies let pass of those that can't be had is among the refused ones.
@@ -231,31 +239,35 @@ impl TarTable {
         connected.map_err(|error| error.in_archive(locator.to_string()))
     }
 
+    async fn listed(&self, session: &dyn Session, locator: &Locator) -> Result<Listed> {
+        let options = self.options.or_session(&session_config(session));
+        let (start, stats) = (Instant::now(), Stats::default());
+        let connection = self.connect(session, locator, &options)?;
+        let listing = self.list(IoRuntime::of(session).as_ref(), &connection, locator, &options, &stats).await?;
+        Ok(Listed { store: connection.store, listing, stats, duration: start.elapsed() })
+    }
+
     /// The plan of one locator: member globs differ between locators, so each has a leaf of its own.
-    async fn scan_locator(
+    fn scan_locator(
         &self,
         session: &dyn Session,
         locator: &Locator,
+        listed: Listed,
         query: &ScanQuery<'_>,
     ) -> DataFusionResult<Option<Arc<dyn ExecutionPlan>>> {
         let config = session_config(session);
         let options = self.options.or_session(&config);
-        let start = Instant::now();
-        let connection = self.connect(session, locator, &options)?;
-        let listed = Stats::default();
-        let runtime = IoRuntime::of(session);
-        let Listing { archives, refused, .. } =
-            self.list(runtime.as_ref(), &connection, locator, &options, &listed).await?;
+        let Listed { store, listing: Listing { archives, refused, .. }, stats: listed, duration } = listed;
         let (archives, values) = self.hive.prune(session, archives, query.filters)?;
         let repeat = options.repeat.unwrap_or(1);
         let listing = ListingReport {
             files: (archives.len() * repeat + refused.len()) as u64,
             bytes: bundle::bytes_of(&archives).saturating_mul(repeat as u64),
-            duration: start.elapsed(),
+            duration,
         };
         let by_archive = options.partitioning == Some(Partitioning::Archive);
         let bundling = if by_archive { Bundling::Never } else { Bundling::Auto };
-        let files = bundle::files(archives, &values, &connection.store, bundling);
+        let files = bundle::files(archives, &values, &store, bundling);
         let files: Vec<PartitionedFile> = std::iter::repeat_n(files, repeat).flatten().collect();
         if files.is_empty() && refused.is_empty() {
             return Ok(None);
@@ -277,7 +289,7 @@ impl TarTable {
         }
         refused.iter().for_each(|error| report.skipped_archive(0, error.archive().unwrap_or_default(), error));
         let mut scan = scan_options(&options, Arc::clone(&self.file_schema), locator);
-        scan.fetch.runtime = runtime;
+        scan.fetch.runtime = IoRuntime::of(session);
         let statement = ScanLog::plan(session, &report);
         let source = TarSource::new(self.table_schema.clone(), Arc::new(scan), report, statement)
             .with_memory(memory::memory_of(session, groups.len()))
@@ -292,6 +304,14 @@ impl TarTable {
             .build();
         Ok(Some(DataSourceExec::from_data_source(config)))
     }
+}
+
+/// The archives of one locator, and what it took to list them.
+struct Listed {
+    store: Arc<dyn ObjectStore>,
+    listing: Listing,
+    stats: Stats,
+    duration: Duration,
 }
 
 /// What a query asks of a scan.
@@ -324,8 +344,12 @@ impl TableProvider for TarTable {
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let query = ScanQuery { projection, filters, limit };
         let mut plans = Vec::new();
+        let listed: Vec<_> = self.locators.iter().map(|locator| self.listed(session, locator)).collect();
+        let mut listed = stream::iter(listed).buffered(LOCATORS_AT_ONCE);
         for locator in &self.locators {
-            let plan = self.scan_locator(session, locator, &query).await;
+            let Some(listed) = listed.next().await else { break };
+            let plan =
+                listed.map_err(Into::into).and_then(|listed| self.scan_locator(session, locator, listed, &query));
             let plan = plan.inspect_err(|error| ScanLog::fail_wrapped(session, &locator.to_string(), error));
             plans.extend(plan?);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 use crate::archive::tar;
@@ -20,6 +20,8 @@ pub(crate) enum Skill {
     Whole,
     /// Neither a range nor a length: the connection's end is the object's. `HEAD` is refused.
     Lengthless,
+    /// All, but a `HEAD` is answered when there are as many as objects.
+    Company,
 }
 
 /// A web server of this process. It ends with the process.
@@ -35,13 +37,14 @@ impl Server {
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let objects: Arc<BTreeMap<String, Vec<u8>>> =
             Arc::new(objects.into_iter().map(|(path, bytes)| (path.to_owned(), bytes)).collect());
+        let company = Arc::new(Barrier::new(objects.len()));
         let log = Arc::new(Mutex::new(Vec::new()));
         let server = Self { url, log: Arc::clone(&log) };
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                let (objects, log) = (Arc::clone(&objects), Arc::clone(&log));
+                let (objects, log, company) = (Arc::clone(&objects), Arc::clone(&log), Arc::clone(&company));
                 // A client may hang up at any time.
-                thread::spawn(move || answer(connection, skill, &objects, &log).ok());
+                thread::spawn(move || answer(connection, skill, &objects, &log, &company).ok());
             }
         });
         server
@@ -58,6 +61,7 @@ fn answer(
     skill: Skill,
     objects: &BTreeMap<String, Vec<u8>>,
     log: &Mutex<Vec<String>>,
+    company: &Barrier,
 ) -> std::io::Result<()> {
     let head: Vec<String> =
         BufReader::new(&connection).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
@@ -77,7 +81,10 @@ fn answer(
         connection.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
         return connection.write_all(body);
     }
-    let bounds = range.filter(|_| skill == Skill::Ranges).and_then(|range| {
+    if skill == Skill::Company && method == "HEAD" {
+        company.wait();
+    }
+    let bounds = range.filter(|_| skill != Skill::Whole).and_then(|range| {
         let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
         Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?.min(body.len().checked_sub(1)?)))
     });
@@ -161,10 +168,23 @@ fn a_large_archive_is_read_in_ranges_or_in_sequence() {
         let fetched = metrics.count("BytesFetched");
         let ranges = server.log().iter().filter(|line| line.contains("GET /large.tar bytes=")).count();
         match skill {
-            Skill::Ranges => assert!(fetched < size / 2 && ranges > 2, "{fetched} of {size}, {ranges} ranges"),
+            Skill::Ranges | Skill::Company => {
+                assert!(fetched < size / 2 && ranges > 2, "{fetched} of {size}, {ranges} ranges")
+            }
             Skill::Whole | Skill::Lengthless => assert_eq!(fetched, size, "{skill:?}"),
         }
     }
+}
+
+/// To look into them for their columns, and to read them.
+#[test]
+fn several_locators_are_asked_for_at_once() {
+    let objects = [("/0.tar", "a\n0\n"), ("/1.tar", "b\n1\n"), ("/2.tar", "a,b\n2,2\n")];
+    let server = Server::start(Skill::Company, objects.map(|(path, csv)| (path, tar([("m.csv", csv)]))));
+    let locators = objects.map(|(path, _)| format!("'{}{path}'", server.url)).join(", ");
+    let sql = format!("SELECT a, b FROM read_tar([{locators}], format = 'csv') ORDER BY coalesce(a, b)");
+    let stdout = Tarsql::sql(&format!("SET tarsql.max_retries = 0; SET tarsql.stall_timeout_ms = 20000; {sql}")).ok();
+    assert_eq!(stdout, "a,b\n0,\n,1\n2,2\n");
 }
 
 #[test]
