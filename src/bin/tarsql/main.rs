@@ -51,7 +51,7 @@ const SETTLE_STEP: Duration = Duration::from_millis(5);
 fn main() -> ExitCode {
     console::tell_of_panics();
     let args = Args::from_command_line();
-    allocator::give_memory_back_soon(args.memory_limit.is_some());
+    allocator::spare_memory(args.memory_limit.is_some());
     match run(&args) {
         Ok(Ending::Complete) => ExitCode::SUCCESS,
         Ok(Ending::Skipped) => ExitCode::from(3),
