@@ -239,6 +239,7 @@ impl TarTable {
         connected.map_err(|error| error.in_archive(locator.to_string()))
     }
 
+    /// Lists the archives of one locator, for a scan.
     async fn listed(&self, session: &dyn Session, locator: &Locator) -> Result<Listed> {
         let options = self.options.or_session(&session_config(session));
         let (start, stats) = (Instant::now(), Stats::default());
