@@ -346,9 +346,8 @@ impl TableProvider for TarTable {
         let query = ScanQuery { projection, filters, limit };
         let mut plans = Vec::new();
         let listed: Vec<_> = self.locators.iter().map(|locator| self.listed(session, locator)).collect();
-        let mut listed = stream::iter(listed).buffered(LOCATORS_AT_ONCE);
-        for locator in &self.locators {
-            let Some(listed) = listed.next().await else { break };
+        let mut listed = stream::iter(listed).buffered(LOCATORS_AT_ONCE).zip(stream::iter(&self.locators));
+        while let Some((listed, locator)) = listed.next().await {
             let plan =
                 listed.map_err(Into::into).and_then(|listed| self.scan_locator(session, locator, listed, &query));
             let plan = plan.inspect_err(|error| ScanLog::fail_wrapped(session, &locator.to_string(), error));

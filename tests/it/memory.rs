@@ -374,3 +374,23 @@ fn records_of_many_archives() {
         Prints("n,a,b\n1280000,12799360000,text 9999\n"),
     );
 }
+
+/// They take memory that nobody uses. The program has to start itself anew for that, which shows only from outside.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_program_has_no_huge_pages() {
+    // It waits for statements.
+    let mut child = Tarsql::new().spawn();
+    let status = format!("/proc/{}/status", child.id());
+    let has_none = || {
+        let status = std::fs::read_to_string(&status).expect("the program runs");
+        status.lines().any(|line| line.split_whitespace().eq(["THP_enabled:", "0"]))
+    };
+    let start = Instant::now();
+    while !has_none() {
+        assert!(start.elapsed() < TIMEOUT / 10, "it has huge pages");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(child.stdin.take());
+    assert!(child.wait().expect("the program ends").success());
+}

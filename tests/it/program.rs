@@ -26,7 +26,7 @@ pub(crate) struct Output {
 }
 
 impl Tarsql {
-    /// In the package's folder, without the S3 settings and the home that the caller may have.
+    /// In the package's folder, without the settings and the home that the caller may have.
     pub(crate) fn new() -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tarsql"));
         command.current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -147,5 +147,5 @@ fn drain(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String
 
 fn is_ours(name: &OsString) -> bool {
     let name = name.to_string_lossy();
-    ["AWS_", "GOOGLE_", "AZURE_", "TARSQL_"].iter().any(|prefix| name.starts_with(prefix))
+    ["AWS_", "GOOGLE_", "AZURE_", "TARSQL_", "MIMALLOC_"].iter().any(|prefix| name.starts_with(prefix))
 }

@@ -1,10 +1,10 @@
 //! The program's allocator, and what it has to be told.
 //!
 //! mimalloc gives freed memory back to the system after a second; a COPY frees hundreds of megabytes in that time, and
-//! those add to the peak. And it asks for huge pages, of which 2 MiB are cleared where a few KiB are used: that takes a quarter more
-//! memory, and on a virtual machine, which may have to get each page from its host first, up to a quarter more time. It reads its
-//! settings from the environment when the process starts, and setting them from within would take unsafe code; so the
-//! program starts itself once more, in the same process.
+//! those add to the peak. It also asks for huge pages, of which 2 MiB are cleared where a few KiB are used: a COPY takes a
+//! quarter more memory, and up to a quarter more time on a virtual machine, which may have to get each page from its host
+//! first. It reads its settings from the environment when the process starts, and setting them from within would take
+//! unsafe code; so the program starts itself once more, in the same process.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,8 +25,8 @@ const PURGE_MILLIS_LIMITED: &str = "1";
 #[cfg(unix)]
 const HUGE_PAGES: &str = "MIMALLOC_ALLOW_THP";
 
-/// Starts the program anew, with an allocator that takes little memory and soon gives it back. Returns if whoever started the program has
-/// decided about that, or if it can't be done: then freed memory stays a little longer, and nothing else is different.
+/// Starts the program anew, with an allocator that takes little memory and soon gives it back. Returns if whoever started
+/// the program has decided about that, or if it can't be done: then it takes more memory, and nothing else is different.
 #[cfg(unix)]
 pub(crate) fn spare_memory(has_limit: bool) {
     use std::os::unix::process::CommandExt;
